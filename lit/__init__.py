@@ -1,0 +1,1 @@
+"""LIT: from raw tick files to live predictions."""
