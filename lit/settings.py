@@ -1,0 +1,39 @@
+"""Configuration: environment `LIT_*`, then `lit.toml`, then defaults. Read once, passed down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """What can be set; each field's description is its documentation (`lit doctor` prints them)."""
+
+    model_config = SettingsConfigDict(env_prefix="LIT_", toml_file="lit.toml", extra="ignore")
+
+    data: Path = Field(Path("data"), description="folder of all files, topics and ticks")
+    kafka: str | None = Field(None, description="bootstrap servers; unset: an embedded Kafka is started")
+    clickhouse: str | None = Field(None, description="DSN of a ClickHouse server; unset: chDB is opened")
+    host: str = Field("127.0.0.1", description="address that the API and the page listen on")
+    port: int = Field(8000, description="port of the API and the page; 0: any free one")
+    replication: int = Field(1, description="replicas of each topic; 3 on a real cluster")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before `lit.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,44 @@
+"""Kafka producers and consumers with the settings that our delivery rests on, in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import Consumer, Producer
+
+from lit.streams.topics import MAX_MESSAGE_BYTES
+
+
+def producer_config(bootstrap: str, **extra: Any) -> dict[str, Any]:
+    """Return settings of an idempotent producer; murmur2 places keys as Java clients do."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": "lz4",
+        "partitioner": "murmur2_random",
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "queue.buffering.max.kbytes": 128 * 1024,
+        **extra,
+    }
+
+
+def producer(bootstrap: str, **extra: Any) -> Producer:
+    """Return an idempotent producer."""
+    return Producer(producer_config(bootstrap, **extra))
+
+
+def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
+    """Return a consumer that reads committed data from the beginning and commits nothing by itself."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            **extra,
+        }
+    )

@@ -1,0 +1,111 @@
+"""Ticks and watermarks as Kafka messages: Arrow IPC in the value, what a consumer must know first in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+
+from lit.streams.tick import END_OF_TIME, TICK_SCHEMA, TickBlock, Watermark, iso
+
+TICKS = b"application/vnd.apache.arrow.stream"
+WATERMARK = b"application/vnd.lit.watermark+json"
+SCHEMA_VERSION = b"1"
+
+Headers = list[tuple[str, bytes]]
+
+
+class PoisonError(ValueError):
+    """A message that no retry can make readable; it belongs in the dead-letter topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Key, value and headers of one Kafka message."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class _WatermarkJson(msgspec.Struct):
+    symbol: str
+    timestamp: str  # ns as text: JavaScript numbers lose digits past 2**53
+    time: str | None
+
+
+def encode(item: TickBlock | Watermark) -> Encoded:
+    """Encode a block or a watermark; the key is the symbol, so that one symbol stays in order."""
+    if isinstance(item, Watermark):
+        body = _WatermarkJson(item.symbol, str(item.timestamp), None if item.ends else iso(item.timestamp))
+        return Encoded(
+            item.symbol.encode(),
+            msgspec.json.encode(body),
+            _headers(WATERMARK, item.next_index, 0, item.origin),
+        )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, item.batch.schema) as writer:
+        writer.write_batch(item.batch)
+    return Encoded(
+        item.symbol.encode(),
+        sink.getvalue().to_pybytes(),
+        _headers(TICKS, item.first_index, len(item), item.origin),
+    )
+
+
+def decode(
+    key: bytes | None, value: bytes | None, headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]] | None
+) -> TickBlock | Watermark:
+    """Decode one message of a tick topic.
+
+    Raises
+    ------
+    PoisonError
+        If the message is not one that this version can read; the text says why.
+    """
+    found = dict(headers or ())
+    kind = found.get("content-type")
+    if key is None or value is None or kind not in (TICKS, WATERMARK):
+        raise PoisonError(f"content type {kind!r} is not a tick block or a watermark")
+    if found.get("schema-version") != SCHEMA_VERSION:
+        raise PoisonError(f"schema version {found.get('schema-version')!r} is not {SCHEMA_VERSION!r}")
+    try:
+        first, count = int(found["first-index"]), int(found["count"])
+        origin, symbol = found.get("origin", b"").decode(), key.decode()
+        if kind == WATERMARK:
+            body = msgspec.json.decode(value, type=_WatermarkJson)
+            return Watermark(symbol, min(int(body.timestamp), END_OF_TIME), first, origin)
+        batch = _read_batch(value)
+    except (KeyError, ValueError, pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+        raise PoisonError(f"unreadable message: {error}") from error
+    if batch.num_rows != count or first < 0:
+        raise PoisonError(f"header says {count} ticks from {first}, the block has {batch.num_rows}")
+    return TickBlock(symbol, first, batch, origin)
+
+
+def _read_batch(value: bytes) -> pa.RecordBatch:
+    with pa.ipc.open_stream(value) as reader:
+        batches = list(reader)
+    if len(batches) != 1:
+        raise ValueError(f"{len(batches)} record batches instead of 1")
+    batch = batches[0]
+    expected = TICK_SCHEMA
+    if batch.schema.names[: len(expected.names)] != expected.names or any(
+        batch.schema.field(i).type != field.type for i, field in enumerate(expected)
+    ):
+        raise ValueError(f"columns {batch.schema.names} do not begin with {expected.names}")
+    if any(batch.column(i).null_count for i in (0, 1, 2, 4)):
+        raise ValueError("null in a column that has a value in every tick")
+    return batch
+
+
+def _headers(kind: bytes, first: int, count: int, origin: str) -> Headers:
+    headers = [
+        ("content-type", kind),
+        ("schema-version", SCHEMA_VERSION),
+        ("first-index", str(first).encode()),
+        ("count", str(count).encode()),
+    ]
+    return [*headers, ("origin", origin.encode())] if origin else headers

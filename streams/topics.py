@@ -1,0 +1,101 @@
+"""Topic names, their settings, and the one place that creates them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from lit.streams.errors import FaultError
+from lit.streams.workspace import checked_name
+
+#: A symbol's messages stay in one partition, so partitions bound how many workers share a topic.
+PARTITIONS = 4
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+FOREVER = {"retention.ms": "-1"}
+COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic to be: its name, number of partitions and broker settings."""
+
+    name: str
+    partitions: int = PARTITIONS
+    config: dict[str, str] = field(default_factory=lambda: dict(FOREVER))
+
+
+def _name(team: str, *parts: str) -> str:
+    return ".".join(["lit", *(checked_name(part).replace(" ", "_") for part in (team, *parts))])
+
+
+def ticks(team: str, source: str) -> Topic:
+    """Tick blocks and watermarks of a source, as recorded: the truth that everything can be rebuilt from."""
+    return Topic(_name(team, "ticks", source))
+
+
+def bars(team: str, source: str, interval: str) -> Topic:
+    """Closed bars (JSON), same partitions as the ticks."""
+    return Topic(_name(team, "bars", source, interval))
+
+
+def state(team: str, role: str, source: str) -> Topic:
+    """State of a processor, compacted, same partitions as its input."""
+    return Topic(_name(team, "state", role, source), config=dict(COMPACTED))
+
+
+def features(team: str, source: str, schema: str) -> Topic:
+    """Feature vectors of a stream (JSON)."""
+    return Topic(_name(team, "features", source, schema))
+
+
+def predictions(team: str, deployment: str) -> Topic:
+    """Predictions of a deployment (JSON)."""
+    return Topic(_name(team, "predictions", deployment))
+
+
+def scores(team: str, deployment: str) -> Topic:
+    """Predictions with what came of them (JSON)."""
+    return Topic(_name(team, "scores", deployment))
+
+
+def events(team: str) -> Topic:
+    """What builds, runs and deployments are doing: what the UI shows live (JSON)."""
+    return Topic(_name(team, "events"), partitions=1, config={"retention.ms": str(7 * 86_400_000)})
+
+
+def dead_letters(team: str, source: str) -> Topic:
+    """Messages that could not be read, as they came, with the reason in a header."""
+    return Topic(_name(team, "dead", source), partitions=1)
+
+
+def create_topics(bootstrap: str, *wanted: Topic, replication: int = 1) -> None:
+    """Create the topics that do not exist yet.
+
+    Raises
+    ------
+    FaultError
+        If the broker cannot be reached or refuses.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000})
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=replication,
+            config={"max.message.bytes": str(MAX_MESSAGE_BYTES), **topic.config},
+        )
+        for topic in wanted
+    ]
+    if not new:
+        return
+    for name, future in admin.create_topics(new, request_timeout=20).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise FaultError(
+                    f"Kafka at {bootstrap} did not create topic {name}: {error.args[0].str()}. "
+                    "Is the broker running? `lit doctor` tells."
+                ) from error

@@ -1,0 +1,47 @@
+"""Where a team's files are (the layout is a promise to users, see the README), and which names may be theirs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lit.streams.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")
+
+
+def checked_name(name: str, what: str = "name") -> str:
+    """Return `name` if it may name a file or topic, else raise `UserError`."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > 128:
+        raise UserError(
+            f"{what} {name!r} is not usable: begin with a letter or digit, then letters, digits, "
+            "blanks, '_', '-' and single dots only (at most 128)."
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One team's folders under the data root; nothing outside them is ever touched for a team."""
+
+    data: Path
+    team: str
+
+    def __post_init__(self) -> None:
+        checked_name(self.team, "team")
+
+    @property
+    def root(self) -> Path:
+        """The team's own folder."""
+        return self.data / self.team
+
+    def folder(self, *parts: str) -> Path:
+        """Return a folder of the team, made if missing; each part is a checked name."""
+        path = self.path(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def path(self, *parts: str) -> Path:
+        """Return a path inside the team's folder; each part is a checked name."""
+        return self.root.joinpath(*(checked_name(part) for part in parts))
