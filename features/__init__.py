@@ -1,0 +1,1 @@
+"""Bars, windows, feature scripts and the engine that runs them: pure computation."""

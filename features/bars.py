@@ -77,7 +77,7 @@ class Bars:
             strict=True,
         )
         for values, start, end, first, last, ordinal in columns:
-            yield Bar(symbol, name, iso(start), iso(end), *values, first, last, ordinal)
+            yield Bar(symbol, name, iso(start), iso(end), *values, first, last, ordinal)  # type: ignore[call-arg]
 
 
 def _empty(dtype: Any = np.int64) -> npt.NDArray[Any]:
@@ -115,17 +115,18 @@ class BarBuilder:
         Where an earlier builder stopped; none: at the first tick.
     """
 
-    def __init__(
-        self, interval: Interval, zone: str = "America/New_York", state: BarState | None = None
-    ) -> None:
+    def __init__(self, interval: Interval, zone: str = "America/New_York", state: BarState | None = None) -> None:
         self.interval = interval
         self._grid = TimeGrid(interval, zone) if interval.by_time else None
         state = state or BarState()
         self.next_index = state.next_index
         self._floats = np.array(state.floats, np.float64)
-        self._ints = np.array(
-            [int(state.is_open), state.floor, state.ordinal, state.late, *state.ints], np.int64
-        )
+        self._ints = np.array([int(state.is_open), state.floor, state.ordinal, state.late, *state.ints], np.int64)
+
+    @property
+    def open_first(self) -> int | None:
+        """First tick of the open bar, if one is open."""
+        return int(self._ints[_FIRST]) if self._ints[_OPEN] else None
 
     @property
     def late(self) -> int:
@@ -259,11 +260,7 @@ def _accumulate(mode, size, keys, stamps, price, volume, first, floats, ints, va
         floats[7] += p * v
         ints[_LAST_TIME] = stamps[i]
         ints[_LAST] = first + i
-        if (
-            (mode == 1 and floats[4] >= size)
-            or (mode == 2 and floats[5] >= size)
-            or (mode == 3 and floats[7] >= size)
-        ):
+        if (mode == 1 and floats[4] >= size) or (mode == 2 and floats[5] >= size) or (mode == 3 and floats[7] >= size):
             _close(floats, ints, values, longs, closed)
             closed += 1
             ints[_FLOOR] = stamps[i]

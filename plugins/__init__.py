@@ -1,0 +1,1 @@
+"""Plugins: adapters, feature scripts, components."""

@@ -1,0 +1,1 @@
+"""Faust processors: bars, features, sink."""

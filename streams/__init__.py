@@ -1,0 +1,1 @@
+"""Ticks as blocks in Kafka: model, codec, topics, broker, adapters, replay, store."""

@@ -86,9 +86,7 @@ class TickBlock:
         length = self.batch.num_rows
         start = min(max(start, 0), length)
         stop = length if stop is None else min(max(stop, start), length)
-        return TickBlock(
-            self.symbol, self.first_index + start, self.batch.slice(start, stop - start), self.origin
-        )
+        return TickBlock(self.symbol, self.first_index + start, self.batch.slice(start, stop - start), self.origin)
 
     def packet(self, position: int, index: int | None = None) -> dict[str, Any]:
         """Return one tick as the dict that users know, under the index given or its own."""
@@ -158,9 +156,7 @@ def tick_block(
     for name, values in (extras or {}).items():
         columns.append(_array(values))
         fields.append(pa.field(name, columns[-1].type))
-    return TickBlock(
-        symbol, first_index, pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields)), origin
-    )
+    return TickBlock(symbol, first_index, pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields)), origin)
 
 
 def _array(values: Any) -> pa.Array:

@@ -1,0 +1,1 @@
+"""Models: components, canvas, runs, vault."""

@@ -1,0 +1,1 @@
+"""Trades and bars: the plugin for market data."""

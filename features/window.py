@@ -1,0 +1,264 @@
+"""What one symbol's features can see: its recent ticks, and bars of any interval, over a dataset or a stream.
+
+A window is fed blocks and watermarks (or closed bars alone) in order. Reading what has not happened yet raises
+`NeedMoreData`, so that a sample waits instead of seeing a half-made bar; once the sequence has ended, reads at its
+edge return what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lit.features.bars import NO_BARS, BarBuilder, Bars
+from lit.features.intervals import Interval
+from lit.streams.errors import UserError
+from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark
+
+#: Length that a stream reports while it goes on: no index reaches it.
+ENDLESS = 2**62
+#: How far behind the oldest waiting sample ticks and bars are kept; the largest look-back a feature may have.
+KEPT_TICKS = 1_000_000
+KEPT_BARS = 65_536
+
+
+class NeedMoreData(Exception):  # noqa: N818 - a signal, not an error
+    """A read beyond what has arrived.
+
+    `served` tells how many of the leading indices of a batch read need nothing more.
+    """
+
+    def __init__(self, served: int = 0) -> None:
+        super().__init__("reads beyond what has arrived")
+        self.served = served
+
+
+class BarWindow:
+    """Closed bars of one interval, as far back as they are kept, and which of them an index means.
+
+    Fed by a `BarBuilder` over ticks, or with closed bars from a topic (`append`).
+    """
+
+    def __init__(self, interval: Interval, zone: str) -> None:
+        self.interval = interval
+        self._builder = BarBuilder(interval, zone)
+        self._bars = NO_BARS
+        self._fresh: list[Bars] = []
+        self._dropped = 0
+        self._ended = False
+        self._next_index = 0
+
+    def feed(self, item: TickBlock | Watermark) -> None:
+        """Take the next block or watermark."""
+        if isinstance(item, Watermark):
+            self.append(self._builder.advance(item.timestamp), self._builder.next_index)
+            self._ended = item.ends
+        else:
+            self.append(self._builder.update(item), item.next_index)
+
+    def append(self, bars: Bars, next_index: int) -> None:
+        """Take closed bars that follow those taken before; ticks below `next_index` are accounted for."""
+        if len(bars):
+            self._fresh.append(bars)
+        self._next_index = next_index
+
+    @property
+    def bars(self) -> Bars:
+        """All bars kept."""
+        if self._fresh:
+            self._bars = Bars.concat([self._bars, *self._fresh])
+            self._fresh.clear()
+        return self._bars
+
+    def trim(self, oldest_index: int) -> None:
+        """Let bars go that lie far behind `oldest_index`."""
+        bars = self.bars
+        cut = int(np.searchsorted(bars.first_index, oldest_index)) - KEPT_BARS
+        if cut >= KEPT_BARS:  # halves the store at a time, so that copying stays rare
+            self._bars = Bars(*(getattr(bars, f.name)[cut:].copy() for f in fields(bars)))
+            self._dropped += cut
+
+    def span(
+        self, indices: Int64Array, count: int, future: bool, prevent_lookahead_bias: bool
+    ) -> tuple[Int64Array, Int64Array]:
+        """Return which rows of `bars` each index asks for, as (first, stop).
+
+        Raises
+        ------
+        NeedMoreData
+            If one of them needs a bar that is not closed yet.
+        """
+        bars = self.bars
+        known = len(bars)
+        inside = (indices >= 0) & (indices < self._next_index)
+        held = np.searchsorted(bars.first_index, indices, side="right") - 1
+        if (open_first := self._builder.open_first) is not None:
+            held = held + (indices >= open_first)
+        if future:
+            first = held + int(prevent_lookahead_bias)
+            stop = first + count
+        else:
+            stop = held + int(not prevent_lookahead_bias)
+            first = stop - count
+        if not self._ended:
+            lacking = (indices >= 0) & ((stop > known) | (indices >= self._next_index))
+            if lacking.any():
+                raise NeedMoreData(int(np.argmax(lacking)))
+        if self._dropped and (first[inside] < 0).any():
+            raise UserError(f"a feature asks for more than {KEPT_BARS} bars of {self.interval} back: use a larger bar")
+        none = ~inside | (held < 0)
+        first, stop = np.clip(first, 0, known), np.clip(stop, 0, known)
+        return np.where(none, 0, first), np.where(none, 0, stop)
+
+
+class SymbolWindow:
+    """The adapter that a feature sees while one symbol's ticks pass by; indices count within the symbol's sequence.
+
+    Parameters
+    ----------
+    symbol
+        Whose ticks.
+    intervals
+        Bars to keep from the first tick on. Others may be asked for as long as no tick was let go.
+    zone
+        The exchange's time zone (edges of `day` bars).
+    """
+
+    def __init__(self, symbol: str, intervals: Iterable[Interval] = (), zone: str = "America/New_York") -> None:
+        self.symbol = symbol
+        self.ended = False
+        self.next_index = 0
+        self._zone = zone
+        self._history: list[TickBlock | Watermark] = []
+        self._whole = True
+        self._ticks: TickBlock | None = None
+        self._bars = {interval: BarWindow(interval, zone) for interval in intervals}
+
+    def feed(self, item: TickBlock | Watermark) -> None:
+        """Take the next block or watermark."""
+        for window in self._bars.values():
+            window.feed(item)
+        self._history.append(item)
+        self._ticks = None
+        if isinstance(item, Watermark):
+            self.ended = item.ends
+        else:
+            self.next_index = item.next_index
+
+    def feed_bars(self, interval: Interval, bars: Bars) -> None:
+        """Take closed bars alone, as a topic of bars delivers them: a window without ticks."""
+        window = self._bars.setdefault(interval, BarWindow(interval, self._zone))
+        window.append(bars, int(bars.last_index[-1]) + 1)
+        self._whole = False
+
+    def trim(self, oldest_index: int) -> None:
+        """Let go what lies too far behind `oldest_index` to be asked for again."""
+        for window in self._bars.values():
+            window.trim(oldest_index)
+        keep_from = oldest_index - KEPT_TICKS
+        if self._first_index < keep_from - KEPT_TICKS:
+            self._history = [item for item in self._history if _next_index(item) > keep_from]
+            self._whole, self._ticks = False, None
+
+    def __len__(self) -> int:
+        return self.next_index if self.ended else ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index < 0 or (self.ended and index >= self.next_index):
+            raise IndexError(f"tick {index} is outside 0…{self.next_index - 1}")
+        if index >= self.next_index:
+            raise NeedMoreData
+        return self._tick_block(index).packet(index - self._first_index)
+
+    def column(self, name: str, indices: Int64Array) -> npt.NDArray[Any]:
+        """Return one field of many ticks (see `TradersBaseAdapter`)."""
+        indices = np.asarray(indices, np.int64)
+        beyond = indices >= self.next_index
+        if beyond.any():
+            if self.ended:
+                raise IndexError(f"tick {indices[beyond][0]} is outside 0…{self.next_index - 1}")
+            raise NeedMoreData(int(np.argmax(beyond)))
+        if not len(indices):
+            return np.empty(0)
+        ticks = self._tick_block(int(indices.min()))
+        values: npt.NDArray[Any] = ticks.batch.column(name).to_numpy(zero_copy_only=False)
+        return values[indices - ticks.first_index]
+
+    def get_bars(
+        self,
+        index: int,
+        count: int,
+        unit: str,
+        size: float,
+        future: bool = False,
+        prevent_lookahead_bias: bool = True,
+    ) -> Float64Array:
+        """Return bars around the bar that holds tick `index` (see `TradersBaseAdapter`)."""
+        window = self._window(Interval.of(unit, size))
+        first, stop = window.span(np.array([index], np.int64), int(count), bool(future), bool(prevent_lookahead_bias))
+        return window.bars.values[first[0] : stop[0]].copy()
+
+    def get_bars_batch(
+        self,
+        indices: Int64Array,
+        count: int,
+        unit: str,
+        size: float,
+        future: bool = False,
+        prevent_lookahead_bias: bool = True,
+    ) -> tuple[Float64Array, Int64Array]:
+        """Return `get_bars` of many indices (see `TradersBaseAdapter`)."""
+        window = self._window(Interval.of(unit, size))
+        first, stop = window.span(np.asarray(indices, np.int64), int(count), bool(future), bool(prevent_lookahead_bias))
+        return gather(window.bars.values, first, stop, int(count))
+
+    def _window(self, interval: Interval) -> BarWindow:
+        window = self._bars.get(interval)
+        if window is None:
+            if not self._whole:
+                raise UserError(
+                    f"bars of {interval} were not announced and the ticks to make them of are gone: a feature "
+                    "must ask for the same intervals at every sample"
+                )
+            window = self._bars[interval] = BarWindow(interval, self._zone)
+            for item in self._history:
+                window.feed(item)
+        return window
+
+    @property
+    def _first_index(self) -> int:
+        """Index of the oldest tick kept."""
+        return next((item.first_index for item in self._history if isinstance(item, TickBlock)), 0)
+
+    def _tick_block(self, index: int) -> TickBlock:
+        """Return the ticks kept as one block, checked to reach back to `index`."""
+        if index < self._first_index or (index < self.next_index and not self._history):
+            raise UserError(f"tick {index} is more than {KEPT_TICKS} ticks back (or ticks are not kept here)")
+        if self._ticks is None:
+            blocks = [item for item in self._history if isinstance(item, TickBlock)]
+            self._ticks = blocks[0] if len(blocks) == 1 else _joined(blocks)
+        return self._ticks
+
+
+def _joined(blocks: list[TickBlock]) -> TickBlock:
+    table = pa.Table.from_batches([block.batch for block in blocks]).unify_dictionaries().combine_chunks()
+    return TickBlock(blocks[0].symbol, blocks[0].first_index, table.to_batches()[0], blocks[0].origin)
+
+
+def _next_index(item: TickBlock | Watermark) -> int:
+    return item.next_index
+
+
+def gather(values: Float64Array, first: Int64Array, stop: Int64Array, count: int) -> tuple[Float64Array, Int64Array]:
+    """Copy rows `first`…`stop` of `values` for each sample: (m, count, columns), NaN behind, and lengths (m,)."""
+    lengths = stop - first
+    rows = first[:, None] + np.arange(count)
+    valid = rows < stop[:, None]
+    out = values[np.where(valid, rows, 0)] if len(values) else np.empty((len(first), count, values.shape[1]))
+    out[~valid] = np.nan
+    return out, lengths
