@@ -7,13 +7,13 @@ edge return what there is.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from lit.features.bars import NO_BARS, BarBuilder, Bars
 from lit.features.intervals import Interval
@@ -23,7 +23,7 @@ from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark
 #: Length that a stream reports while it goes on: no index reaches it.
 ENDLESS = 2**62
 #: How far behind the oldest waiting sample ticks and bars are kept; the largest look-back a feature may have.
-KEPT_TICKS = 1_000_000
+KEPT_TICKS = 100_000
 KEPT_BARS = 65_536
 
 
@@ -135,8 +135,8 @@ class SymbolWindow:
         self.next_index = 0
         self._zone = zone
         self._history: list[TickBlock | Watermark] = []
+        self._blocks: list[TickBlock] = []
         self._whole = True
-        self._ticks: TickBlock | None = None
         self._bars = {interval: BarWindow(interval, zone) for interval in intervals}
 
     def feed(self, item: TickBlock | Watermark) -> None:
@@ -144,10 +144,10 @@ class SymbolWindow:
         for window in self._bars.values():
             window.feed(item)
         self._history.append(item)
-        self._ticks = None
         if isinstance(item, Watermark):
             self.ended = item.ends
-        else:
+        elif len(item):
+            self._blocks.append(item)
             self.next_index = item.next_index
 
     def feed_bars(self, interval: Interval, bars: Bars) -> None:
@@ -161,9 +161,10 @@ class SymbolWindow:
         for window in self._bars.values():
             window.trim(oldest_index)
         keep_from = oldest_index - KEPT_TICKS
-        if self._first_index < keep_from - KEPT_TICKS:
-            self._history = [item for item in self._history if _next_index(item) > keep_from]
-            self._whole, self._ticks = False, None
+        if self._blocks and self._blocks[0].first_index < keep_from - KEPT_TICKS:  # seldom, many at once
+            self._blocks = [block for block in self._blocks if block.next_index > keep_from]
+            self._history = [item for item in self._history if item.next_index > keep_from]
+            self._whole = False
 
     def __len__(self) -> int:
         return self.next_index if self.ended else ENDLESS
@@ -173,7 +174,8 @@ class SymbolWindow:
             raise IndexError(f"tick {index} is outside 0…{self.next_index - 1}")
         if index >= self.next_index:
             raise NeedMoreData
-        return self._tick_block(index).packet(index - self._first_index)
+        block = self._reaching(index, index)[0]
+        return block.packet(index - block.first_index)
 
     def column(self, name: str, indices: Int64Array) -> npt.NDArray[Any]:
         """Return one field of many ticks (see `TradersBaseAdapter`)."""
@@ -185,9 +187,10 @@ class SymbolWindow:
             raise NeedMoreData(int(np.argmax(beyond)))
         if not len(indices):
             return np.empty(0)
-        ticks = self._tick_block(int(indices.min()))
-        values: npt.NDArray[Any] = ticks.batch.column(name).to_numpy(zero_copy_only=False)
-        return values[indices - ticks.first_index]
+        blocks = self._reaching(int(indices.min()), int(indices.max()))
+        parts = [block.batch.column(name).to_numpy(zero_copy_only=False) for block in blocks]
+        values: npt.NDArray[Any] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return values[indices - blocks[0].first_index]
 
     def get_bars(
         self,
@@ -230,28 +233,19 @@ class SymbolWindow:
                 window.feed(item)
         return window
 
-    @property
-    def _first_index(self) -> int:
-        """Index of the oldest tick kept."""
-        return next((item.first_index for item in self._history if isinstance(item, TickBlock)), 0)
-
-    def _tick_block(self, index: int) -> TickBlock:
-        """Return the ticks kept as one block, checked to reach back to `index`."""
-        if index < self._first_index or (index < self.next_index and not self._history):
-            raise UserError(f"tick {index} is more than {KEPT_TICKS} ticks back (or ticks are not kept here)")
-        if self._ticks is None:
-            blocks = [item for item in self._history if isinstance(item, TickBlock)]
-            self._ticks = blocks[0] if len(blocks) == 1 else _joined(blocks)
-        return self._ticks
+    def _reaching(self, first: int, last: int) -> list[TickBlock]:
+        """Return the blocks that hold ticks `first`…`last`."""
+        if first < 0:
+            raise IndexError(f"tick {first} is outside 0…{self.next_index - 1}")
+        if not self._blocks or first < self._blocks[0].first_index:
+            raise UserError(f"tick {first} is more than {KEPT_TICKS} ticks back (or this window has bars alone)")
+        low = bisect_right(self._blocks, first, key=_first_index) - 1
+        high = bisect_right(self._blocks, last, key=_first_index)
+        return self._blocks[low:high]
 
 
-def _joined(blocks: list[TickBlock]) -> TickBlock:
-    table = pa.Table.from_batches([block.batch for block in blocks]).unify_dictionaries().combine_chunks()
-    return TickBlock(blocks[0].symbol, blocks[0].first_index, table.to_batches()[0], blocks[0].origin)
-
-
-def _next_index(item: TickBlock | Watermark) -> int:
-    return item.next_index
+def _first_index(block: TickBlock) -> int:
+    return block.first_index
 
 
 def gather(values: Float64Array, first: Int64Array, stop: Int64Array, count: int) -> tuple[Float64Array, Int64Array]:

@@ -1,0 +1,192 @@
+"""The feature engine: ticks of one symbol in, complete samples out; the same for builds, live features and tests.
+
+Features are stages in `sort_key` order. A sample moves from stage to stage as soon as what it reads has happened; a
+stage that rejects it ends its way, and nothing more is computed for it. Stages keep order, so samples come out in the
+order of their index however the ticks were cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lit.features.intervals import Interval
+from lit.features.window import NeedMoreData, SymbolWindow
+from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark
+
+#: Samples handed to a `feature_batch` at once: bounds memory (100 bars of 8 columns: 26 MB).
+BATCH = 4096
+
+Values = dict[str, Float64Array]
+
+
+class Feature(Protocol):
+    """What the engine needs of a feature."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the schema."""
+
+    @property
+    def sort_key(self) -> float:
+        """Features of lower keys are computed first."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether `compute_batch` may be called."""
+
+    def compute(self, adapter: Any, index: int, others: Mapping[str, Float64Array]) -> Float64Array | None:
+        """Return the value at `index`, or None: the sample is rejected."""
+
+    def compute_batch(
+        self, adapter: Any, indices: Int64Array, others: Values
+    ) -> tuple[npt.NDArray[np.bool_], Float64Array]:
+        """Return which samples are kept, and the values of those."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of one symbol, in order.
+
+    Parameters
+    ----------
+    index
+        int64 (n,): positions within the symbol's sequence.
+    timestamp
+        int64 (n,): times of those ticks, ns.
+    values
+        Feature name → float64 (n, columns) or (n, rows, columns).
+    """
+
+    symbol: str
+    index: Int64Array
+    timestamp: Int64Array
+    values: Values
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> Samples:
+        return Samples(
+            self.symbol, self.index[rows], self.timestamp[rows], {k: v[rows] for k, v in self.values.items()}
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Samples]) -> Samples:
+        """Join samples that follow each other."""
+        full = [part for part in parts if len(part)] or list(parts[:1])
+        if len(full) == 1:
+            return full[0]
+        return Samples(
+            full[0].symbol,
+            np.concatenate([part.index for part in full]),
+            np.concatenate([part.timestamp for part in full]),
+            {name: np.concatenate([part.values[name] for part in full]) for name in full[0].values},
+        )
+
+
+def in_computing_order(features: Iterable[Feature]) -> list[Feature]:
+    """Sort by `sort_key`; equal keys keep the schema's order."""
+    return sorted(features, key=lambda feature: feature.sort_key)
+
+
+class _Stage:
+    """One feature and the samples that wait for what it reads."""
+
+    def __init__(self, feature: Feature) -> None:
+        self._feature = feature
+        self.waiting: Samples | None = None
+
+    def run(self, window: SymbolWindow, arrived: Samples) -> Samples:
+        """Take samples and return those that are done; the others wait here."""
+        todo = arrived if self.waiting is None else Samples.concat([self.waiting, arrived])
+        work = self._batch if self._feature.batched else self._loop
+        done: list[Samples] = []
+        while len(todo):
+            taken, kept = work(window, todo[:BATCH])
+            if kept is not None:
+                done.append(kept)
+            todo = todo[taken:]
+            if taken == 0:
+                break
+        self.waiting = todo if len(todo) else None
+        return Samples.concat(done) if done else todo[:0]
+
+    def _batch(self, window: SymbolWindow, todo: Samples) -> tuple[int, Samples | None]:
+        while len(todo):
+            try:
+                keep, values = self._feature.compute_batch(window, todo.index, todo.values)
+            except NeedMoreData as need:
+                todo = todo[: min(need.served, len(todo) - 1)]
+                continue
+            return len(todo), self._with(todo[keep], values) if keep.any() else None
+        return 0, None
+
+    def _loop(self, window: SymbolWindow, todo: Samples) -> tuple[int, Samples | None]:
+        keep, values = [], []
+        taken = 0
+        for taken, index in enumerate(todo.index.tolist()):
+            others = {name: column[taken] for name, column in todo.values.items()}
+            try:
+                value = self._feature.compute(window, index, others)
+            except NeedMoreData:
+                break
+            if value is not None:
+                keep.append(taken)
+                values.append(value)
+        else:
+            taken = len(todo)
+        return taken, self._with(todo[np.array(keep)], np.stack(values)) if keep else None
+
+    def _with(self, samples: Samples, values: Float64Array) -> Samples:
+        return Samples(samples.symbol, samples.index, samples.timestamp, {**samples.values, self._feature.name: values})
+
+
+class FeatureEngine:
+    """Computes the features of one symbol as its ticks pass by.
+
+    Parameters
+    ----------
+    symbol
+        Whose ticks will be fed.
+    features
+        In the schema's order; computed by `sort_key`.
+    resolution
+        Every how many ticks a sample is tried; 1: at each tick.
+    intervals
+        Bar intervals that the features read (see `lit.features.probe`).
+    """
+
+    def __init__(
+        self, symbol: str, features: Sequence[Feature], resolution: int = 1, intervals: Iterable[Interval] = ()
+    ) -> None:
+        self._symbol = symbol
+        self._resolution = resolution
+        self._window = SymbolWindow(symbol, intervals)
+        self._stages = [_Stage(feature) for feature in in_computing_order(features)]
+
+    @property
+    def next_index(self) -> int:
+        """The tick that is awaited next."""
+        return self._window.next_index
+
+    def feed(self, item: TickBlock | Watermark) -> Samples:
+        """Take the next block or watermark and return the samples that are complete now."""
+        self._window.feed(item)
+        samples = self._candidates(item)
+        for stage in self._stages:
+            samples = stage.run(self._window, samples)
+        waiting = [stage.waiting.index[0] for stage in self._stages if stage.waiting is not None]
+        self._window.trim(int(min(waiting, default=self._window.next_index)))
+        return samples
+
+    def _candidates(self, item: TickBlock | Watermark) -> Samples:
+        if isinstance(item, Watermark):
+            return Samples(self._symbol, np.empty(0, np.int64), np.empty(0, np.int64), {})
+        skip = -item.first_index % self._resolution
+        index = np.arange(item.first_index + skip, item.next_index, self._resolution, dtype=np.int64)
+        return Samples(self._symbol, index, item.timestamp[skip :: self._resolution], {})
