@@ -1,0 +1,123 @@
+"""The shell around every Faust processor: how an app is configured, run, stopped and how it fails.
+
+Faust gives the consumer group, the assignment, in-order delivery to one agent and back-pressure. It acknowledges
+nothing by itself: agents do, after what they wrote is safe. An error in an agent ends the process, since Faust would
+otherwise acknowledge the failed event and go on; the supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import faust
+
+from lit.streams.errors import LitError
+
+log = logging.getLogger(__name__)
+
+#: Exit code of a processor that met a fault it cannot judge; the supervisor restarts it.
+CRASHED = 70
+#: How long a clean stop may take before the process ends all the same (Faust can hang on exit).
+STOP_SECONDS = 10.0
+#: Blocks are large (about 150 kB), so few may wait between consumer and agent.
+BUFFERED_BLOCKS = 64
+#: A message of a tick topic may have up to `MAX_MESSAGE_BYTES`; a fetch must hold it.
+FETCH_BYTES = 16 * 1024 * 1024
+
+
+def create_app(app_id: str, bootstrap: str) -> faust.App:
+    """Return a Faust app for raw bytes, without tables, web server or leader topic."""
+    return faust.App(
+        app_id,
+        broker=f"kafka://{bootstrap.replace(',', ';kafka://')}",
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=BUFFERED_BLOCKS,
+        stream_publish_on_commit=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        broker_commit_interval=1.0,
+        broker_session_timeout=15.0,
+        broker_heartbeat_interval=3.0,
+    )
+
+
+def raw_topic(app: faust.App, *names: str) -> Any:
+    """Return Kafka topics as a Faust channel of raw keys and values."""
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def guarded(body: Callable[[Any], Awaitable[None]]) -> Callable[[Any], AsyncIterator[None]]:
+    """Wrap an agent's body so that any error ends the process with a code and one line."""
+
+    async def agent(stream: Any) -> AsyncIterator[None]:
+        try:
+            await body(stream)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            end_process(error)
+        if False:  # pragma: no cover - makes this an async generator, as Faust's agents are
+            yield
+
+    return agent
+
+
+def end_process(error: BaseException) -> None:
+    """Say what happened and end at once: nothing more is acknowledged, committed or sent."""
+    if isinstance(error, LitError):
+        log.error("%s", error)
+        code = error.exit_code
+    else:
+        log.critical("processor ends: %s", error, exc_info=error)
+        code = CRASHED
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(app: faust.App, until: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Run a processor until SIGTERM or Ctrl-C, or until `until` returns; then stop it cleanly."""
+    asyncio.run(_run(app, until))
+
+
+async def _run(app: faust.App, until: Callable[[], Awaitable[None]] | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    app.loop = loop
+    await app.start()
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_crash_of(app))]
+    if until is not None:
+        waits.append(asyncio.ensure_future(until()))
+    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        if task.exception() is not None:
+            end_process(task.exception())  # type: ignore[arg-type]
+    try:
+        await asyncio.wait_for(app.stop(), STOP_SECONDS)
+    except (TimeoutError, asyncio.CancelledError):
+        log.warning("clean stop took over %.0f s: ending", STOP_SECONDS)
+        os._exit(0)
+
+
+async def _crash_of(app: faust.App) -> None:
+    """Raise what made Faust's own services fail (a broker that is gone, say)."""
+    while not app.crashed:
+        await asyncio.sleep(0.2)
+    raise app.crash_reason or RuntimeError("Faust stopped without a reason")

@@ -1,0 +1,126 @@
+"""Output and state of one partition, written in one transaction: the base of "nothing lost, nothing twice".
+
+The owner of an input partition has a transactional producer of that partition's own id, so that a successor's
+`init_transactions` fences whoever owned it before. The state says which input offset it includes; a message at or
+below it is a repeat. Committed group offsets are a hint that never leads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from lit.streams.clients import consumer, producer_config
+from lit.streams.errors import FaultError
+
+#: A transaction is closed after this many messages or this long, whatever comes first.
+GROUP_MESSAGES = 64
+GROUP_SECONDS = 0.1
+#: The broker aborts a silent owner's transaction after this time, so that readers are not held up for long.
+TRANSACTION_TIMEOUT_MS = 10_000
+_CALL_SECONDS = 15.0
+
+
+class TransactionalPartition:
+    """The transactional producer and the state topic of one input partition.
+
+    Parameters
+    ----------
+    bootstrap
+        Bootstrap servers.
+    app_id
+        The processor; with topic and partition it makes the transactional id.
+    topic, partition
+        The input.
+    state_topic
+        Compacted topic with the input's partitions.
+
+    Raises
+    ------
+    FaultError
+        If a transaction fails in any way: the process must end, and its successor goes on from the state.
+    """
+
+    def __init__(self, bootstrap: str, app_id: str, topic: str, partition: int, state_topic: str) -> None:
+        self._bootstrap = bootstrap
+        self._partition = partition
+        self._state_topic = state_topic
+        self._id = f"{app_id}-{topic}-{partition}"
+        self._producer = Producer(
+            producer_config(
+                bootstrap,
+                **{
+                    "transactional.id": self._id,
+                    "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                    "linger.ms": 0,
+                },
+            )
+        )
+        self._failed: KafkaError | None = None
+        self._call("take over", lambda: self._producer.init_transactions(_CALL_SECONDS))
+
+    def read_state(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the newest committed record of each key of the state partition."""
+        reader = consumer(self._bootstrap, f"{self._id}-state", **{"enable.partition.eof": True})
+        newest: dict[bytes, bytes | None] = {}
+        try:
+            reader.assign([TopicPartition(self._state_topic, self._partition, 0)])
+            deadline = time.monotonic() + 60
+            while True:
+                message = reader.poll(1.0)
+                if message is None:
+                    if time.monotonic() > deadline:
+                        raise FaultError(f"state topic {self._state_topic} could not be read within 60 s")
+                    continue
+                if message.error():
+                    if message.error().code() == KafkaError._PARTITION_EOF:
+                        break
+                    raise FaultError(f"state topic {self._state_topic}: {message.error().str()}")
+                newest[message.key()] = message.value()
+        finally:
+            reader.close()
+        for key, value in newest.items():
+            if value is not None:
+                yield key, value
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._call("begin", self._producer.begin_transaction)
+
+    def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None, **extra: object) -> None:
+        """Add a message to the transaction (same partition as the input unless given)."""
+        target = self._partition if partition is None else partition
+        while True:
+            try:
+                self._producer.produce(
+                    topic, key=key, value=value, partition=target, on_delivery=self._delivered, **extra
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def send_state(self, key: bytes, value: bytes) -> None:
+        """Add a state record to the transaction."""
+        self.send(self._state_topic, key, value)
+
+    def commit(self) -> None:
+        """Close the transaction: all of it is visible, or none."""
+        self._call("commit", lambda: self._producer.commit_transaction(_CALL_SECONDS))
+        if self._failed is not None:
+            raise FaultError(f"Kafka refused a message of {self._id}: {self._failed.str()}")
+
+    def _delivered(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            self._failed = error
+
+    def _call(self, what: str, call: object) -> None:
+        try:
+            call()  # type: ignore[operator]
+        except KafkaException as error:
+            cause = error.args[0]
+            raise FaultError(
+                f"transaction of {self._id} could not {what}: {cause.str()} "
+                "(another worker may have taken over, or the broker is gone)"
+            ) from error
