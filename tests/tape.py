@@ -30,9 +30,7 @@ def real_ticks(symbol: str, days: int = 5) -> TickBlock:
             )
         )
     table = pl.concat(frames)
-    return tick_block(
-        symbol, 0, *(table[name].to_numpy() for name in ("Date-Time", "Price", "Volume"))
-    )
+    return tick_block(symbol, 0, *(table[name].to_numpy() for name in ("Date-Time", "Price", "Volume")))
 
 
 @st.composite

@@ -78,9 +78,7 @@ def test_any_cut_and_any_restart_gives_the_same_bytes(data: st.DataObject, tape:
     assert same(build(interval, cut(tape, places)), whole)
     parts, state = [], BarState()
     for block in cut(tape, places):  # a restart between any two blocks, state through JSON
-        builder = BarBuilder(
-            Interval.parse(interval), state=msgspec.json.decode(encode_json(state), type=BarState)
-        )
+        builder = BarBuilder(Interval.parse(interval), state=msgspec.json.decode(encode_json(state), type=BarState))
         parts.append(builder.update(block))
         state = builder.state
     parts.append(BarBuilder(Interval.parse(interval), state=state).advance(END_OF_TIME))

@@ -118,7 +118,9 @@ def test_old_ticks_are_let_go_and_what_is_kept_stays_right() -> None:
         window.trim(window.next_index)
     assert sum(len(block) for block in window._blocks) < 250_000
     last = len(tape) - 1
-    assert window.column("Price", np.array([last - 50_000, last])).tolist() == tape.price[[last - 50_000, last]].tolist()
+    assert (
+        window.column("Price", np.array([last - 50_000, last])).tolist() == tape.price[[last - 50_000, last]].tolist()
+    )
     expected = DatasetAdapter.of_blocks([tape]).get_bars(last, 500, "minute", 1)
     assert window.get_bars(last, 500, "minute", 1).tobytes() == expected.tobytes()
 
