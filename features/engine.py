@@ -174,19 +174,29 @@ class FeatureEngine:
         """The tick that is awaited next."""
         return self._window.next_index
 
+    @property
+    def settled(self) -> int:
+        """All samples below this index have come out or were rejected."""
+        waiting = [stage.waiting.index[0] for stage in self._stages if stage.waiting is not None]
+        return int(min(waiting, default=self._window.next_index))
+
+    @property
+    def none(self) -> Samples:
+        """No samples of this symbol."""
+        return Samples(self._symbol, np.empty(0, np.int64), np.empty(0, np.int64), {})
+
     def feed(self, item: TickBlock | Watermark) -> Samples:
         """Take the next block or watermark and return the samples that are complete now."""
         self._window.feed(item)
         samples = self._candidates(item)
         for stage in self._stages:
             samples = stage.run(self._window, samples)
-        waiting = [stage.waiting.index[0] for stage in self._stages if stage.waiting is not None]
-        self._window.trim(int(min(waiting, default=self._window.next_index)))
+        self._window.trim(self.settled)
         return samples
 
     def _candidates(self, item: TickBlock | Watermark) -> Samples:
         if isinstance(item, Watermark):
-            return Samples(self._symbol, np.empty(0, np.int64), np.empty(0, np.int64), {})
+            return self.none
         skip = -item.first_index % self._resolution
         index = np.arange(item.first_index + skip, item.next_index, self._resolution, dtype=np.int64)
         return Samples(self._symbol, index, item.timestamp[skip :: self._resolution], {})

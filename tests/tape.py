@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,4 +59,4 @@ def cuts(count: int) -> st.SearchStrategy[list[int]]:
 def cut(block: TickBlock, places: list[int]) -> list[TickBlock]:
     """Cut a block at those positions; empty blocks stay."""
     edges = [0, *places, len(block)]
-    return [block.slice(low, high) for low, high in zip(edges, edges[1:], strict=False)]
+    return [block.slice(low, high) for low, high in itertools.pairwise(edges)]
