@@ -64,7 +64,7 @@ def write_chunk(path: Path, samples: Samples, index: npt.NDArray[np.int64], dtyp
             file.attrs["symbol"] = samples.symbol
             for name, values in samples.values.items():
                 file.create_dataset(f"features/{name}", data=values.astype(dtype))
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise FaultError(f"could not write {path}: {error}. Free space or mend the folder, then resume") from error
     finally:
@@ -112,7 +112,7 @@ def merge_chunks(
             digest = content_digest(file)
             file.attrs["digest"] = digest
             summary[part] = {"samples": int(wanted.sum()), "digest": digest}
-        os.replace(temporary, path)
+        temporary.replace(path)
     return summary
 
 

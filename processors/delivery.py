@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from lit.streams.clients import consumer, producer_config
 from lit.streams.errors import FaultError
@@ -21,6 +21,7 @@ GROUP_SECONDS = 0.1
 #: The broker aborts a silent owner's transaction after this time, so that readers are not held up for long.
 TRANSACTION_TIMEOUT_MS = 10_000
 _CALL_SECONDS = 15.0
+_SILENCE_SECONDS = 60.0
 
 
 class TransactionalPartition:
@@ -63,27 +64,22 @@ class TransactionalPartition:
 
     def read_state(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the newest committed record of each key of the state partition."""
-        reader = consumer(self._bootstrap, f"{self._id}-state", **{"enable.partition.eof": True})
         newest: dict[bytes, bytes | None] = {}
-        try:
-            reader.assign([TopicPartition(self._state_topic, self._partition, 0)])
-            deadline = time.monotonic() + 60
-            while True:
-                message = reader.poll(1.0)
-                if message is None:
-                    if time.monotonic() > deadline:
-                        raise FaultError(f"state topic {self._state_topic} could not be read within 60 s")
-                    continue
-                if message.error():
-                    if message.error().code() == KafkaError._PARTITION_EOF:
-                        break
-                    raise FaultError(f"state topic {self._state_topic}: {message.error().str()}")
-                newest[message.key()] = message.value()
-        finally:
-            reader.close()
+        for message in read_messages(self._bootstrap, self._state_topic, self._partition):
+            newest[message.key()] = message.value()
         for key, value in newest.items():
             if value is not None:
                 yield key, value
+
+    def end_of(self, topic: str) -> int:
+        """Return the offset that the next message of a topic's same partition will have."""
+        reader = consumer(self._bootstrap, f"{self._id}-end")
+        try:
+            return int(reader.get_watermark_offsets(TopicPartition(topic, self._partition), _CALL_SECONDS)[1])
+        except KafkaException as error:
+            raise FaultError(f"{topic} could not be read: {error.args[0].str()}") from error
+        finally:
+            reader.close()
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -124,3 +120,39 @@ class TransactionalPartition:
                 f"transaction of {self._id} could not {what}: {cause.str()} "
                 "(another worker may have taken over, or the broker is gone)"
             ) from error
+
+
+def read_partition(bootstrap: str, topic: str, partition: int) -> Iterator[bytes]:
+    """Yield the values of all committed messages that a partition holds now."""
+    for message in read_messages(bootstrap, topic, partition):
+        yield message.value()
+
+
+def read_messages(bootstrap: str, topic: str, partition: int) -> Iterator[Message]:
+    """Yield all committed messages that a partition holds now, from its beginning.
+
+    Raises
+    ------
+    FaultError
+        If the topic cannot be read.
+    """
+    reader = consumer(bootstrap, f"{topic}-reader", **{"enable.partition.eof": True})
+    silent_since = time.monotonic()
+    try:
+        reader.assign([TopicPartition(topic, partition, 0)])
+        while True:
+            message = reader.poll(1.0)
+            if message is None:
+                if time.monotonic() - silent_since > _SILENCE_SECONDS:
+                    raise FaultError(f"topic {topic} gave no answer for {_SILENCE_SECONDS:.0f} s: is the broker up?")
+                continue
+            silent_since = time.monotonic()
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return
+            else:
+                raise FaultError(f"topic {topic} could not be read: {error.str()}")
+    finally:
+        reader.close()

@@ -28,7 +28,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What a model said at one sample. `ordinal` grows by one within (model, symbol)."""
+    """What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol)."""
 
     deployment: str
     model: str
