@@ -1,1 +1,1 @@
-"""Models: components, canvas, runs, vault."""
+"""Training: assets as input, components and canvases, runs, the vault. TensorFlow is imported only when used."""

@@ -1,0 +1,190 @@
+"""The folder of a run, `{team}/train/{project}/{run}/`: what is in it, how it is written so that a crash tears nothing.
+
+Beside the files that users read there is `.state/` with the machinery's own: the checkpoint and the event log.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lit.streams.errors import UserError
+from lit.streams.records import Event, encode_json
+from lit.streams.tick import iso_ms
+from lit.streams.workspace import Workspace, checked_name
+
+#: A run that has been asked to start and has no process after this long did not start.
+START_SECONDS = 60.0
+ENDED = ("paused", "stopped", "finished", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run: its workspace, project and number."""
+
+    workspace: Workspace
+    project: str
+    run: int
+
+    @classmethod
+    def create(cls, workspace: Workspace, project: str, definition: dict[str, Any], description: str = "") -> RunFolder:
+        """Make the folder of a new run under the project's next number and write what defines it."""
+        parent = workspace.folder("train", checked_name(project, "project"))
+        run = max((int(path.name) for path in parent.iterdir() if path.name.isdigit()), default=0)
+        while True:
+            run += 1
+            try:
+                (parent / str(run)).mkdir()
+                break
+            except FileExistsError:
+                continue
+        folder = cls(workspace, project, run)
+        folder.models.mkdir()
+        folder.state.mkdir()
+        folder.write_json("definition.json", {**definition, "created": iso_ms(time.time_ns())})
+        folder.write("description.txt", description.rstrip() + "\n")
+        folder.write("log.txt", "")
+        folder.set_session(status="queued", requested=time.time())
+        return folder
+
+    @classmethod
+    def find(cls, workspace: Workspace, project: str, run: int) -> RunFolder:
+        """Return an existing run, or raise `UserError`."""
+        folder = cls(workspace, checked_name(project, "project"), int(run))
+        if not (folder.path / "definition.json").is_file():
+            known = ", ".join(str(item.run) for item in runs(workspace, project))
+            raise UserError(f"run {run} of project {project!r} does not exist: there are {known or 'none'}")
+        return folder
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.workspace.path("train", self.project) / str(self.run)
+
+    @property
+    def name(self) -> str:
+        """How events name the run."""
+        return f"{self.project}/{self.run}"
+
+    @property
+    def models(self) -> Path:
+        """Where models are."""
+        return self.path / "saved_models"
+
+    @property
+    def state(self) -> Path:
+        """The machinery's own files."""
+        return self.path / ".state"
+
+    def model(self, epoch: int, suffix: str = "h5") -> Path:
+        """Where the model of an epoch is."""
+        return self.models / f"model.{epoch}.{suffix}"
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the folder as a whole: readers see the old or the new one."""
+        draft = self.path / f".{name}.draft"
+        with draft.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(self.path / name)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file of the folder."""
+        self.write(name, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the folder; empty dict if it is not there."""
+        path = self.path / name
+        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+    def log(self, text: str) -> None:
+        """Append a line with the time to log.txt."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{iso_ms(time.time_ns())} {text}\n")
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """Return the last lines of log.txt."""
+        with (self.path / "log.txt").open("rb") as stream:
+            stream.seek(max(0, (self.path / "log.txt").stat().st_size - 65_536))
+            return stream.read().decode("utf-8", "replace").splitlines()[-lines:]
+
+    def session(self) -> dict[str, Any]:
+        """Return session.txt: status, pid, device…"""
+        path = self.path / "session.txt"
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
+
+    def set_session(self, **values: Any) -> None:
+        """Change entries of session.txt."""
+        merged = self.session() | values
+        self.write("session.txt", "".join(f"{key}: {json.dumps(value)}\n" for key, value in merged.items()))
+
+    def status(self) -> str:
+        """Return queued, running, paused, stopped, finished or failed; a dead process counts as failed."""
+        session = self.session()
+        stated = str(session.get("status", "failed"))
+        if stated in ENDED or self.alive():
+            return stated
+        fresh = stated == "queued" and time.time() - float(session.get("requested", 0)) < START_SECONDS
+        return "queued" if fresh and "pid" not in session else "failed"
+
+    def alive(self) -> bool:
+        """Tell whether the run's process lives: same pid and same start time, and no zombie."""
+        session = self.session()
+        try:
+            process = psutil.Process(int(session["pid"]))
+            same = abs(process.create_time() - float(session["create_time"])) < 0.01
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except (KeyError, psutil.Error):
+            return False
+
+    def perf(self) -> list[dict[str, float]]:
+        """Return perf.csv, a dict a row."""
+        path = self.path / "perf.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [
+                {key: float(value) for key, value in row.items() if value not in (None, "")}
+                for row in csv.DictReader(stream)
+            ]
+
+    def write_perf(self, rows: Iterable[dict[str, float]]) -> None:
+        """Write perf.csv as a whole: a row an epoch, all columns that any row has."""
+        rows = list(rows)
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        lines = [",".join(columns)]
+        lines += [",".join(_number(row[key]) if key in row else "" for key in columns) for row in rows]
+        self.write("perf.csv", "\n".join(lines) + "\n" if rows else "")
+
+    def emit(self, status: str, **detail: Any) -> Event:
+        """Append an event to the run's event log and return it."""
+        event = Event("run", self.name, status, iso_ms(time.time_ns()), detail)
+        with (self.state / "events.jsonl").open("ab") as stream:
+            stream.write(encode_json(event) + b"\n")
+        return event
+
+
+def runs(workspace: Workspace, project: str | None = None) -> list[RunFolder]:
+    """List runs of a project, or of all, oldest first."""
+    root = workspace.path("train")
+    projects = [project] if project else sorted(path.name for path in root.glob("*") if path.is_dir())
+    return [
+        RunFolder(workspace, name, int(path.name))
+        for name in projects
+        for path in sorted(workspace.path("train", name).glob("*"), key=lambda path: (len(path.name), path.name))
+        if path.name.isdigit()
+    ]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(float(value))
