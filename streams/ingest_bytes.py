@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from lit.streams.errors import FaultError, UserError
 
@@ -23,6 +23,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 #: A line longer than this is no CSV row of ours; it also bounds memory where a quote is never closed.
 LINE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"{path} is a folder; name the files in it, as {path}/*.csv.gz.") from error
     except PermissionError as error:
         raise UserError(f"{path} may not be read by this user; change its permissions.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"{path} is damaged or cut short ({error}); nothing of it was taken. Fetch the file again."
         ) from error

@@ -1,0 +1,1 @@
+"""Who may do what: tokens and keys, sessions, and the one dependency that every route passes."""

@@ -1,0 +1,83 @@
+"""What a worker is: its specification, its status and its log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Status = Literal["running", "starting", "backoff", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """A child process that should run.
+
+    Parameters
+    ----------
+    name
+        Unique within the supervisor, such as `demo/bars.us_equities`.
+    role
+        What it does: `stream`, `bars`, `sink`, `deployment`.
+    argv
+        Its command.
+    log
+        File that its standard output and error go to.
+    """
+
+    name: str
+    role: str
+    argv: tuple[str, ...]
+    log: Path
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """What a worker is doing, as `/api/status` shows it; `since` is ISO 8601 UTC."""
+
+    name: str
+    role: str
+    status: Status
+    pid: int | None
+    restarts: int
+    since: str
+    last_error: str | None = None
+
+
+class Survivor(msgspec.Struct, frozen=True):
+    """A process in the state file: a pid alone says nothing, for pids are used again."""
+
+    pid: int
+    create_time: float
+    argv: list[str]
+
+
+#: A log grows to this size, then becomes `.1` (one is kept).
+LOG_BYTES = 8 * 1024 * 1024
+
+
+def rotate(log: Path, limit: int = LOG_BYTES) -> bool:
+    """Copy a log that is too big to `.1` and empty it; its writer appends, so it goes on at the new end."""
+    try:
+        if log.stat().st_size <= limit:
+            return False
+        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def last_sentence(log: Path, start: int = 0) -> str | None:
+    """Return the last non-empty line that was written from byte `start` on, cut to 500 characters."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(min(start, size), size - 16_384))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return None
+    return lines[-1][:500] if lines else None
