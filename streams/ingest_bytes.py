@@ -23,7 +23,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 #: A line longer than this is no CSV row of ours; it also bounds memory where a quote is never closed.
 LINE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
+_DAMAGED: tuple[Any, ...] = (EOFError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +110,23 @@ def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
     # Quotes are counted, not parsed: a row ends at a line break that an even number of them precedes.
     with _open(file.path) as raw, _plain(file.path, raw) as stream:
         _unchanged(file)
-        rest, line, skip_header = b"", 1, True
-        while True:
-            block = stream.read(chunk_bytes)
+        rest, line, header, ended = b"", 1, True, False
+        while not ended or rest:
+            block = b"" if ended else stream.read(chunk_bytes)
+            ended = not block
             data = rest + block if rest else block
-            if skip_header and data:
-                end = data.find(b"\n") + 1 or len(data)
-                data, line, skip_header = data[end:], 2, False
-            cut = _row_end(data) if block else len(data)
-            if cut == 0 and len(data) > LINE_BYTES:  # a quote left open: its line goes alone, and is refused
-                cut = data.find(b"\n", 0, LINE_BYTES) + 1
-                if cut == 0:
+            if header:
+                end = data.find(b"\n") + 1
+                if not (end or ended):
+                    rest = data
+                    continue
+                data, line, header = data[end:] if end else b"", 2, False
+            cut = _row_end(data + b"\n" if ended else data)
+            cut = min(cut, len(data))
+            if cut == 0 and (ended or len(data) > LINE_BYTES):
+                # A quote is left open: its line goes alone, and will be refused.
+                cut = data.find(b"\n", 0, LINE_BYTES) + 1 or (len(data) if len(data) <= LINE_BYTES else 0)
+                if cut == 0 and data:
                     raise UserError(
                         f"{file.path}, line {line} is longer than {LINE_BYTES:,} bytes; this is no table of ticks."
                     )
@@ -128,8 +134,6 @@ def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
                 lines = data.count(b"\n", 0, cut) + (data[cut - 1 : cut] != b"\n")
                 yield Chunk(memoryview(data)[:cut], line, lines)
                 line += lines
-            if not block:
-                break
             rest = data[cut:]
         _unchanged(file)
 

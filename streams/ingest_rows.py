@@ -50,6 +50,8 @@ class Rows:
         else:
             arrays = {name: _flat(table.column(name)) for name in self._present}
         self._length = int(table.num_rows)
+        if bytes(chunk.data).count(b'"') % 2:
+            self._bad.append((np.ones(self._length, np.bool_), "a quote is left open"))
         self._arrays = arrays
         self._reasons: list[tuple[str, bool]] = []  # text, whether skipped
         self._verdict = np.full(self._length, -1, np.int16)
