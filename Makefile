@@ -22,4 +22,12 @@ setup: .venv/.installed  ## install everything into .venv
 lock: | $(UV)  ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup lock
+test: setup  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## lint, format check and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p lit.streams -p lit.features -p lit.processors
+
+.PHONY: help setup lock test lint
