@@ -202,7 +202,6 @@ class Training:
     def _compiled_step(self) -> Any:
         tf, model, optimizer, loss_of = self._tf, self.model, self._optimizer, self._loss
 
-        @tf.function(reduce_retracing=True)
         def step(inputs: Any, targets: Any, weights: Any) -> Any:
             with tf.GradientTape() as tape:
                 predictions = model(inputs, training=True)
@@ -213,7 +212,7 @@ class Training:
             optimizer.apply(gradients, model.trainable_variables)
             return predictions, loss
 
-        return step
+        return tf.function(step, reduce_retracing=True)
 
     def _compiled_predict(self) -> Any:
         model = self.model

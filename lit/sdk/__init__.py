@@ -1,0 +1,1 @@
+"""The SDK: what notebooks and scripts import."""

@@ -1,0 +1,1 @@
+"""Data as the SDK gives it: adapters and assets."""

@@ -1,0 +1,59 @@
+"""A small asset whose label can be learnt, and a canvas for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lit.streams.workspace import Workspace
+
+BARS = ["open", "high", "low", "close", "trades", "volume", "mean_trade_size", "max_trade_size"]
+
+
+def write_asset(workspace: Workspace, schema: str = "small", train: int = 600, test: int = 200) -> None:
+    """Write queue/train.h5 and test.h5: prices near 100, volumes near 1e5; the label says if volume rose."""
+    folder = workspace.folder("assets", schema, "queue")
+    for seed, (part, count) in enumerate((("train", train), ("test", test)), 1):
+        rng = np.random.default_rng(seed)
+        bars = np.empty((count, 20, 8), np.float32)
+        bars[..., :4] = 100 + rng.normal(0, 0.5, (count, 20, 4)).cumsum(axis=1)
+        bars[..., 4:] = rng.lognormal(11, 0.5, (count, 20, 4))
+        atr = bars[..., 1:2] - bars[..., 2:3]
+        label = (bars[:, -1, 5] > bars[:, :, 5].mean(axis=1)).astype(np.float32)[:, None]
+        write_part(folder / f"{part}.h5", {"bars": (bars, BARS), "atr": (atr, ["atr"]), "up": (label, ["label"])})
+
+
+def write_part(path: Path, features: dict[str, tuple[Any, list[str]]], digest: str = "") -> None:
+    with h5py.File(path, "w") as file:
+        count = 0
+        for name, (values, columns) in features.items():
+            count = len(values)
+            file.create_dataset(name, data=values).attrs["columns"] = columns
+        file["index"] = np.arange(count)
+        file["timestamp"] = 1_460_000_000_000_000_000 + np.arange(count) * 60_000_000_000
+        file.create_dataset("symbol", data=["IBM"] * count, dtype=h5py.string_dtype())
+        file.attrs["schema"] = json.dumps({"name": path.parent.name, "features": list(features)})
+        file.attrs["digest"] = digest or f"sha256:{path.stem}"
+
+
+def canvas(**hyper: Any) -> dict[str, Any]:
+    return {
+        "name": "up",
+        "settings": {"project": "volume", "asset": "small"},
+        "nodes": [
+            {"id": "bars", "component": "Input", "properties": {"feature": "bars"}},
+            {"id": "atr", "component": "Input", "properties": {"feature": "atr", "scale": "window"}},
+            {"id": "dense", "component": "Dense", "properties": {"layers": "32, 16", "dropout": 0.1}},
+            {"id": "out", "component": "Output", "properties": {"feature": "up"}},
+            {"id": "globals", "component": "Globals", "properties": {"epochs": 4, "learning_rate": 0.01, **hyper}},
+        ],
+        "edges": [
+            {"source": "bars", "target": "dense"},
+            {"source": "atr", "target": "dense"},
+            {"source": "dense", "target": "out"},
+        ],
+    }

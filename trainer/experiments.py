@@ -1,0 +1,216 @@
+"""Experiments: start, follow, stop, pause and resume runs, each a process of its own that outlives its starter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from lit.streams.errors import FaultError, UserError
+from lit.streams.records import Event
+from lit.streams.workspace import Workspace
+from lit.trainer.asset import Asset, asset_path
+from lit.trainer.backend import checked_device
+from lit.trainer.canvas import Canvas, parse_canvas, problems
+from lit.trainer.component import load_components
+from lit.trainer.runfolder import ENDED, RunFolder
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What came of a run; `metrics` is the best epoch's row of perf.csv."""
+
+    run: int
+    status: str
+    epochs: int
+    best_epoch: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def start(
+    workspace: Workspace,
+    canvas: Canvas | Mapping[str, Any],
+    *,
+    project: str | None = None,
+    device: str = "cpu",
+    epochs: int | None = None,
+    description: str = "",
+) -> RunFolder:
+    """Check a canvas, make a run's folder and start its process; returns at once.
+
+    Parameters
+    ----------
+    canvas
+        The design; its `settings` name the asset and, unless given here, the project.
+    device
+        One of `backend.devices()`. Runs on one device go one after another.
+    epochs
+        Overrides the Globals node.
+
+    Raises
+    ------
+    UserError
+        If the canvas has problems (each names its node), or asset or device do not exist.
+    """
+    canvas = canvas if isinstance(canvas, Canvas) else parse_canvas(canvas)
+    asset = canvas.settings.get("asset")
+    project = project or canvas.settings.get("project")
+    if not asset or not project:
+        raise UserError(f"canvas {canvas.name!r} does not say its project and asset: fill in its settings")
+    components = load_components(workspace)
+    with Asset(asset_path(workspace, str(asset))[0]) as train:
+        found = problems(canvas, components, train.features)
+    asset_path(workspace, str(asset), "test")
+    if found:
+        raise UserError(f"canvas {canvas.name!r}: " + "; ".join(str(problem) for problem in found))
+    used = {node.component for node in canvas.nodes} | ({"Globals"} & components.keys())
+    definition = {
+        "canvas": msgspec.to_builtins(canvas),
+        "components": {name: components[name].source for name in sorted(used)},
+        "device": checked_device(device),
+        "epochs": epochs,
+    }
+    folder = RunFolder.create(workspace, project, definition, description)
+    _spawn(folder)
+    return folder
+
+
+def train(
+    workspace: Workspace,
+    canvas: Canvas | Mapping[str, Any],
+    *,
+    project: str | None = None,
+    device: str = "cpu",
+    epochs: int | None = None,
+    description: str = "",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunSummary:
+    """Start a run and wait for its end; `on_epoch` gets each row of perf.csv, `on_event` each event.
+
+    Raises
+    ------
+    UserError, FaultError
+        If it cannot start, or fails: the sentence is the run's own.
+    """
+    folder = start(workspace, canvas, project=project, device=device, epochs=epochs, description=description)
+    return wait(folder, on_epoch=on_epoch, on_event=on_event)
+
+
+def wait(
+    folder: RunFolder,
+    *,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunSummary:
+    """Follow a run until it ends and sum it up; raises what made it fail."""
+    for event in follow(folder):
+        if on_event:
+            on_event(event)
+        if on_epoch and event.status == "epoch":
+            on_epoch(event.detail)
+    result = summary(folder)
+    if result.status == "failed":
+        session = folder.session()
+        text = session.get("error") or f"its process ended; the log says: {' / '.join(folder.log_tail(3))}"
+        kind = UserError if session.get("exit_code") == UserError.exit_code else FaultError
+        raise kind(f"run {folder.name} failed: {text}")
+    return result
+
+
+def follow(folder: RunFolder) -> Iterator[Event]:
+    """Yield the events of a run's present process as they come, until it ends."""
+    path = folder.state / "events.jsonl"
+    offset = int(folder.session().get("events_before", 0))
+    rest = b""
+    while True:
+        ended = folder.status() in ENDED  # asked before reading, so that the last events are not missed
+        if path.is_file():
+            with path.open("rb") as stream:
+                stream.seek(offset)
+                data = stream.read()
+            offset += len(data)
+            *lines, rest = (rest + data).split(b"\n")
+            yield from (msgspec.json.decode(line, type=Event) for line in lines)
+        if ended:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def summary(folder: RunFolder) -> RunSummary:
+    """Sum a run up from its folder, running or not."""
+    perf, best = folder.perf(), int(folder.session().get("best_epoch", 0))
+    row = next((row for row in perf if row["epoch"] == best), {})
+    return RunSummary(folder.run, folder.status(), len(perf), best, row)
+
+
+def stop(folder: RunFolder) -> None:
+    """Stop a run between two steps; `resume` can continue it."""
+    _signal(folder, signal.SIGTERM, "stop")
+
+
+def pause(folder: RunFolder) -> None:
+    """Pause a run between two steps and free its device; `resume` continues it."""
+    _signal(folder, signal.SIGUSR1, "pause")
+
+
+def resume(folder: RunFolder, *, device: str | None = None, epochs: int | None = None) -> None:
+    """Go on with a run that was paused, stopped, finished or failed, exactly where it was.
+
+    Parameters
+    ----------
+    device
+        Where to go on; unset: where it was.
+    epochs
+        How many epochs it shall have in all; unset: as before.
+    """
+    status = folder.status()
+    if status not in ENDED:
+        raise UserError(f"run {folder.name} is {status}: it needs no resuming")
+    definition = folder.read_json("definition.json")
+    definition["device"] = checked_device(device or definition["device"])
+    definition["epochs"] = epochs or definition["epochs"]
+    folder.write_json("definition.json", definition)
+    _spawn(folder)
+
+
+def _spawn(folder: RunFolder) -> None:
+    events = folder.state / "events.jsonl"
+    before = events.stat().st_size if events.is_file() else 0
+    kept = {key: value for key, value in folder.session().items() if key in ("epoch", "best_epoch")}
+    folder.write("session.txt", "")
+    folder.set_session(status="queued", requested=time.time(), events_before=before, **kept)
+    workspace = folder.workspace
+    command = [sys.executable, "-m", "lit.trainer.run", "--data", str(workspace.data), "--team", workspace.team]
+    with (folder.path / "log.txt").open("a") as log:
+        process = subprocess.Popen(
+            [*command, "--project", folder.project, "--run", str(folder.run)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    # A starter that lives on must collect its child, or a dead run looks alive to others.
+    _children.append(process)
+    for child in list(_children):
+        if child.poll() is not None:
+            _children.remove(child)
+
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def _signal(folder: RunFolder, number: signal.Signals, what: str) -> None:
+    if not folder.alive():
+        raise UserError(f"run {folder.name} is {folder.status()}: there is nothing to {what}")
+    os.kill(int(folder.session()["pid"]), number)

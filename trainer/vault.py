@@ -1,0 +1,144 @@
+"""The vault: epochs that were chosen to stay, each a folder with its model and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit.streams.errors import FaultError, UserError
+from lit.streams.tick import iso_ms
+from lit.streams.workspace import Workspace, checked_name
+from lit.trainer.asset import FeatureSpec
+from lit.trainer.runfolder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class VaultItem:
+    """A kept epoch.
+
+    Attributes
+    ----------
+    inputs : tuple of FeatureSpec
+        What the model takes, in its order.
+    label : FeatureSpec
+        What it predicts.
+    outputs : int
+        Numbers in a prediction.
+    digest : str
+        `sha256:…` of the model file.
+    lineage : dict
+        Asset digest, schema (files, features), canvas and component sources.
+    """
+
+    name: str
+    path: Path
+    project: str
+    run: int
+    epoch: int
+    digest: str
+    inputs: tuple[FeatureSpec, ...]
+    label: FeatureSpec
+    created: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.path / "model.h5"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that the model takes, in its order."""
+        return tuple(spec.name for spec in self.inputs)
+
+
+def add(workspace: Workspace, project: str, run: int, epoch: int, name: str | None = None) -> VaultItem:
+    """Copy an epoch's model and its lineage into the vault.
+
+    Raises
+    ------
+    UserError
+        If run or epoch does not exist, its model was not kept, or the name is taken.
+    """
+    folder = RunFolder.find(workspace, project, run)
+    source = folder.model(epoch)
+    row = next((row for row in folder.perf() if row["epoch"] == epoch), None)
+    if row is None or not source.is_file():
+        kept = sorted(int(path.name.split(".")[1]) for path in folder.models.glob("model.*.h5"))
+        raise UserError(f"run {folder.name} has no model of epoch {epoch}: it has {kept}")
+    name = checked_name(name or f"{project} {run} {epoch}", "vault item")
+    root = workspace.folder("vault")
+    if (root / name).exists():
+        raise UserError(f"vault item {name!r} exists: choose another name, or delete it first")
+    draft = root / f".draft.{name}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    shutil.copyfile(source, draft / "model.h5")
+    described, definition = folder.read_json("features.json"), folder.read_json("definition.json")
+    record = {
+        "project": project,
+        "run": run,
+        "epoch": epoch,
+        "digest": file_digest(draft / "model.h5"),
+        "created": iso_ms(time.time_ns()),
+        "inputs": described["inputs"],
+        "label": described["label"],
+        "metrics": row,
+        "notes": "",
+        "tags": [],
+        "lineage": {"asset": described["asset"], **definition},
+    }
+    (draft / "item.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    draft.replace(root / name)
+    return load(workspace, name)
+
+
+def load(workspace: Workspace, name: str) -> VaultItem:
+    """Return a vault item, its model file checked against its digest.
+
+    Raises
+    ------
+    UserError
+        If there is no such item.
+    FaultError
+        If the model file is not the one that was put there.
+    """
+    path = workspace.path("vault", name)
+    if not (path / "item.json").is_file():
+        known = ", ".join(item.name for item in items(workspace)) or "none"
+        raise UserError(f"vault item {name!r} does not exist: there are {known}")
+    item = _read(path)
+    if file_digest(item.model) != item.digest:
+        raise FaultError(f"the model file of vault item {name!r} has changed since it was put there: do not use it")
+    return item
+
+
+def items(workspace: Workspace) -> list[VaultItem]:
+    """List the vault by name."""
+    return [_read(path.parent) for path in sorted(workspace.path("vault").glob("[!.]*/item.json"))]
+
+
+def file_digest(path: Path) -> str:
+    """Return `sha256:…` of a file."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def _read(path: Path) -> VaultItem:
+    record = json.loads((path / "item.json").read_text("utf-8"))
+    record["inputs"] = tuple(_spec(data) for data in record["inputs"])
+    record["label"] = _spec(record["label"])
+    record["tags"] = tuple(record["tags"])
+    return VaultItem(name=path.name, path=path, **record)
+
+
+def _spec(data: dict[str, Any]) -> FeatureSpec:
+    return FeatureSpec(data["name"], tuple(data["shape"]), tuple(data["columns"]))
