@@ -104,7 +104,9 @@ def read_documentation(tree: ast.Module) -> Documentation:
 def _docstring(node: ast.Module | ast.FunctionDef) -> _Lines:
     """Return the docstring as (line number, text without the common indentation)."""
     first = node.body[0] if node.body else None
-    if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)):
+    if not (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    ):
         return []
     lines = first.value.value.expandtabs().splitlines()
     margin = min((len(s) - len(s.lstrip()) for s in lines[1:] if s.strip()), default=0)
@@ -116,7 +118,7 @@ def _sections(lines: _Lines) -> dict[str, _Lines]:
     """Split at underlined headings; the text before the first has the empty name."""
     sections: dict[str, _Lines] = {"": []}
     current, skip = "", False
-    for (number, text), (_, below) in zip(lines, [*lines[1:], (0, "")], strict=True):
+    for (number, text), (_, below) in zip(lines, [*lines[1:], (0, "")], strict=False):
         if skip:
             skip = False
         elif re.fullmatch(r"[A-Z][A-Za-z ]*", text) and re.fullmatch(r"-{3,}", below):

@@ -122,11 +122,7 @@ class Form:
                 names = ", ".join(known) or "it takes none"
                 raise UserError(f"parameter {name!r} is unknown (known: {names})")
         checked = {name: field.check(given[name]) for name, field in known.items() if name in given}
-        return {
-            name: value
-            for name, field in known.items()
-            if (value := checked.get(name, field.default)) is not None
-        }
+        return {name: value for name, field in known.items() if (value := checked.get(name, field.default)) is not None}
 
     def features(self, params: Mapping[str, Any]) -> list[str]:
         """Return the names of other features that these parameters refer to."""

@@ -18,10 +18,10 @@ import numpy as np
 
 from lit.features.dataset import Layout, Segment
 from lit.features.engine import FeatureEngine, Samples, in_computing_order
+from lit.features.feature import Feature
 from lit.features.intervals import Interval
 from lit.features.probe import intervals_of, probe
 from lit.features.schema import Schema
-from lit.features.scripts import Feature
 from lit.processors.app import create_app, guarded, raw_topic
 from lit.processors.chunks import ChunkPlan, plan_chunks, write_chunk
 from lit.streams.codec import decode

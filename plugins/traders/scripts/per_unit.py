@@ -35,11 +35,11 @@ def feature(adapter: TradersBaseAdapter, index: int, params: dict = {}, other_fe
 
 
 def feature_batch(adapter: TradersBaseAdapter, indices, params: dict, other_features: dict):
-    keep = np.zeros(len(indices), bool)
-    followed = indices[indices + 1 < len(adapter)]
+    keep = np.asarray(indices) + 1 < len(adapter)
+    followed = indices[keep]
     now = cells(adapter.column("timestamp", followed), *_read(params))
     following = cells(adapter.column("timestamp", followed + 1), *_read(params))
-    keep[: len(followed)] = now != following
+    keep[keep] = now != following
     return keep, np.ones((keep.sum(), 1))
 
 
