@@ -39,7 +39,8 @@ def load_model(path: Path) -> Any:
     _, keras = load()
     config = checked_config(path)
     try:
-        model = keras.models.model_from_json(json.dumps(config))
+        kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
+        model = kind.from_config(config["config"])
         model.load_weights(path)
     except UserError:
         raise

@@ -91,11 +91,11 @@ class EmbeddedBroker:
         config = self._write_config(bootstrap)
         self._format(command, config)
         log = (self.folder / "console.log").open("wb")
+        child = [sys.executable, "-m", "lit.streams.broker_child"]
         reader, self._parent_pipe = os.pipe()
         with log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lit.streams.broker_child", str(reader), *command, *self._flags(), "kafka.Kafka"]
-                + [str(config)],
+                [*child, str(reader), *command, *self._flags(), "kafka.Kafka", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -54,6 +54,8 @@ def server_properties(logs: Path, bootstrap: str, controller: str) -> str:
         "num.network.threads": 2,
         "num.io.threads": 4,
         "background.threads": 4,
-        "controlled.shutdown.enable": "false",  # no other node could take over
+        # After `kill -9` the node's own registration must expire before it may register again.
+        "broker.session.timeout.ms": 6000,
+        "broker.heartbeat.interval.ms": 1000,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())

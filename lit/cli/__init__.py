@@ -1,0 +1,33 @@
+"""The `lit` command: each area registers its commands; heavy imports stay inside their bodies."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from lit.cli import worker
+from lit.streams.errors import LitError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From raw tick files to live predictions.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """From raw tick files to live predictions."""
+
+
+worker.register(app)
+
+
+def main() -> None:
+    """Run the command; a user's mistake or a fault is one sentence and a code."""
+    try:
+        app()
+    except LitError as error:
+        sys.stderr.write(f"lit: {error}\n")
+        raise SystemExit(error.exit_code) from None

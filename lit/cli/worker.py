@@ -1,0 +1,38 @@
+"""`lit worker …`: one role alone, to scale out or to be supervised."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+LOG_FORMAT = "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s - %(funcName)s: %(message)s"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    workers = typer.Typer(no_args_is_help=True, help="Run one role alone, in this process, until Ctrl-C.")
+    workers.command("bars")(bars)
+    app.add_typer(workers, name="worker")
+
+
+def bars(
+    source: Annotated[str, typer.Option(help="the tick topic's source, such as a stream's name")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+    intervals: Annotated[str, typer.Option(help="bar intervals, separated by commas")] = "1minute",
+) -> None:
+    """Compute the bars of a source and publish them, each once; several workers share the symbols."""
+    from lit.features.intervals import Interval
+    from lit.processors.app import run
+    from lit.processors.bars import BarsConfig, bars_app
+    from lit.settings import Settings
+    from lit.streams.broker import kafka
+
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    wanted = tuple(sorted({Interval.parse(text) for text in intervals.split(",")}))
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        config = BarsConfig(bootstrap, team, source, wanted, settings.replication)
+        config.create_topics()
+        run(bars_app(config))
