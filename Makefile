@@ -15,6 +15,7 @@ $(UV):
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m lit.streams.broker setup
 	@touch $@
 
 setup: .venv/.installed  ## install everything into .venv

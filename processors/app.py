@@ -48,8 +48,8 @@ def create_app(app_id: str, bootstrap: str) -> faust.App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
         broker_commit_interval=1.0,
-        broker_session_timeout=15.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.5,
     )
 
 
