@@ -49,7 +49,8 @@ def locked_jars() -> list[Jar]:
     for line in LOCK.read_text().splitlines():
         if line and not line.startswith("#"):
             coordinate, digest = line.split()
-            jars.append(Jar(*coordinate.split(":"), digest.removeprefix("sha256:")))
+            group, artifact, version = coordinate.split(":")
+            jars.append(Jar(group, artifact, version, digest.removeprefix("sha256:")))
     return jars
 
 
