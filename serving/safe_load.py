@@ -104,9 +104,8 @@ def _objects(path: Path, config: Any, depth: int = 0) -> Iterator[dict[str, Any]
     if depth > MAX_DEPTH:
         raise _refusal(path, "its config is nested without end")
     if isinstance(config, dict):
-        if "class_name" in config:
-            if config["class_name"] not in _MARKERS:
-                yield config
+        if "class_name" in config and config["class_name"] not in _MARKERS:
+            yield config
         for value in config.values():
             yield from _objects(path, value, depth + 1)
     elif isinstance(config, list):
