@@ -1,0 +1,261 @@
+"""The tick store on ClickHouse: a server by its DSN, or chDB, the same engine in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from lit.streams.errors import FaultError
+from lit.streams.store import StoredSegment
+from lit.streams.store_rows import COLUMNS, TABLE, to_block, to_rows
+from lit.streams.tick import TickBlock
+from lit.streams.workspace import checked_name
+
+#: Rows of one insert: ClickHouse writes them as one block, which is there whole or not at all.
+INSERT_ROWS = 500_000
+INSERT_SETTINGS = {
+    "async_insert": 0,
+    "insert_deduplicate": 0,
+    "max_insert_threads": 1,
+    "max_insert_block_size": 1_048_576,
+    "min_insert_block_size_rows": 1_048_576,
+    "min_insert_block_size_bytes": 0,
+    "input_format_parallel_parsing": 0,
+}
+READ_SETTINGS = {"max_execution_time": 60, "max_memory_usage": 2_000_000_000, "max_threads": 2}
+
+
+class Engine:
+    """A ClickHouse client, one call at a time where the engine is in this process."""
+
+    def __init__(self, client: Any, embedded: bool) -> None:
+        self._client = client
+        self._lock: Any = threading.RLock() if embedded else contextlib.nullcontext()
+
+    def command(self, sql: str, **parameters: Any) -> None:
+        """Run a statement that returns nothing."""
+        self._call(self._client.command, sql, parameters=parameters)
+
+    def rows(self, sql: str, **parameters: Any) -> list[Any]:
+        """Return the rows of a small query."""
+        return list(self._call(self._client.query, sql, parameters=parameters, settings=READ_SETTINGS).result_rows)
+
+    def arrow(self, sql: str, **parameters: Any) -> pa.Table:
+        """Return the columns of a query."""
+        return self._call(
+            self._client.query_arrow, sql, parameters=parameters, settings=READ_SETTINGS, use_strings=True
+        )
+
+    def insert(self, table: pa.Table) -> None:
+        """Insert rows into `ticks`, all or none."""
+        self._call(self._client.insert_arrow, "ticks", table, settings=INSERT_SETTINGS)
+
+    def close(self) -> None:
+        """Close the client."""
+        with self._lock:
+            self._client.close()
+
+    def _call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        try:
+            with self._lock:
+                return method(*args, **kwargs)
+        except (ClickHouseError, OSError) as error:
+            text = str(error).strip().splitlines()[0][:400]
+            if "NOT_ENOUGH_SPACE" in str(error) or "No space left" in str(error):
+                text = "its disk is full: free some space, what was acknowledged is kept"
+            raise FaultError(f"the tick store failed: {text}") from error
+
+
+class ClickHouseStore:
+    """Ticks of one team in the table `ticks` (a `TickStore`)."""
+
+    def __init__(self, engine: Engine, team: str) -> None:
+        self._engine = engine
+        self._team = checked_name(team, "team")
+
+    def insert(self, source: str, partition: int, blocks: Sequence[tuple[int, TickBlock]]) -> None:
+        """Store messages, whole ones per insert, so that the greatest offset says what is there."""
+        group: list[tuple[int, TickBlock]] = []
+        rows = 0
+        for offset, block in blocks:
+            if group and rows + len(block) > INSERT_ROWS:
+                self._insert(source, partition, group)
+                group, rows = [], 0
+            group.append((offset, block))
+            rows += len(block)
+        if rows:
+            self._insert(source, partition, group)
+
+    def _insert(self, source: str, partition: int, group: Sequence[tuple[int, TickBlock]]) -> None:
+        self._engine.insert(to_rows(self._team, source, partition, group).combine_chunks())
+
+    def applied(self, source: str) -> Mapping[int, int]:
+        """Return partition → greatest stored offset."""
+        sql = (
+            "SELECT partition, max(offset) FROM ticks WHERE team = {team:String} AND source = {source:String} "
+            "GROUP BY partition"
+        )
+        rows = self._engine.rows(sql, team=self._team, source=source)
+        return {int(partition): int(offset) for partition, offset in rows}
+
+    def segments(self, source: str, origin: str = "") -> list[StoredSegment]:
+        """Return what is stored of an origin, by symbol."""
+        sql = (
+            "SELECT symbol, count(), argMin(timestamp, idx), argMax(timestamp, idx) FROM ticks FINAL "
+            "WHERE team = {team:String} AND source = {source:String} AND origin = {origin:String} "
+            "GROUP BY symbol ORDER BY symbol"
+        )
+        rows = self._engine.rows(sql, team=self._team, source=source, origin=origin)
+        return [StoredSegment(str(row[0]), *map(int, row[1:])) for row in rows]
+
+    def count(self, source: str, origin: str | None = None) -> int:
+        """Return the number of ticks."""
+        sql = "SELECT count() FROM ticks FINAL WHERE team = {team:String} AND source = {source:String}"
+        if origin is None:
+            return int(self._engine.rows(sql, team=self._team, source=source)[0][0])
+        sql += " AND origin = {origin:String}"
+        return int(self._engine.rows(sql, team=self._team, source=source, origin=origin)[0][0])
+
+    def window(self, source: str, symbol: str, first: int, last: int, origin: str = "") -> TickBlock:
+        """Return ticks first…last−1."""
+        first = max(first, 0)
+        sql = (
+            f"SELECT {COLUMNS} FROM ticks FINAL WHERE team = {{team:String}} AND source = {{source:String}} "
+            "AND origin = {origin:String} AND symbol = {symbol:String} "
+            "AND idx >= {first:Int64} AND idx < {last:Int64} ORDER BY idx"
+        )
+        table = self._engine.arrow(
+            sql, team=self._team, source=source, origin=origin, symbol=symbol, first=first, last=last
+        )
+        try:
+            return to_block(table, symbol, first, origin)
+        except ValueError as error:
+            raise FaultError(f"the tick store is damaged: {error}. Cache or replay source {source!r} again.") from error
+
+    def packet(self, source: str, symbol: str, index: int, origin: str = "") -> dict[str, Any]:
+        """Return one tick."""
+        block = self.window(source, symbol, index, index + 1, origin) if index >= 0 else None
+        if block is None or not len(block):
+            raise IndexError(f"{symbol} has no tick {index} in {source}")
+        return block.packet(0)
+
+    def index_at(self, source: str, symbol: str, timestamp: int, origin: str = "") -> int:
+        """Return the index of the first tick at or after a time."""
+        sql = (
+            "SELECT minIf(idx, timestamp >= {time:Int64}), countIf(timestamp >= {time:Int64}), max(idx) + 1, count() "
+            "FROM ticks WHERE team = {team:String} AND source = {source:String} "
+            "AND origin = {origin:String} AND symbol = {symbol:String}"
+        )
+        found, later, end, rows = self._engine.rows(
+            sql, team=self._team, source=source, origin=origin, symbol=symbol, time=timestamp
+        )[0]
+        return int(found) if later else int(end) if rows else 0
+
+    def delete(self, source: str, origin: str | None = None) -> None:
+        """Forget a source, or one origin of it."""
+        sql = "DELETE FROM ticks WHERE team = {team:String} AND source = {source:String}"
+        if origin is None:
+            self._engine.command(sql, team=self._team, source=source)
+        else:
+            self._engine.command(sql + " AND origin = {origin:String}", team=self._team, source=source, origin=origin)
+
+
+class ClickHouseStores:
+    """The stores of all teams on one engine (`Stores`)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def team(self, name: str) -> ClickHouseStore:
+        """Return a team's store."""
+        return ClickHouseStore(self._engine, name)
+
+
+@contextlib.contextmanager
+def open_server(dsn: str) -> Iterator[ClickHouseStores]:
+    """Connect to a ClickHouse server, make the table.
+
+    Raises
+    ------
+    FaultError
+        If the server does not answer.
+    """
+    import clickhouse_connect
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    try:
+        client = clickhouse_connect.get_client(dsn=dsn, autogenerate_session_id=False)
+    except (ClickHouseError, OSError, ValueError) as error:
+        raise FaultError(
+            f"no ClickHouse answers at the address in LIT_CLICKHOUSE ({_without_password(dsn)}): start it, correct "
+            "the address, or unset LIT_CLICKHOUSE to use the embedded engine."
+        ) from error
+    engine = Engine(client, embedded=False)
+    try:
+        engine.command(TABLE)
+        yield ClickHouseStores(engine)
+    finally:
+        engine.close()
+
+
+def _without_password(dsn: str) -> str:
+    scheme, _, rest = dsn.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+
+
+_open: dict[Path, tuple[Engine, IO[str], int]] = {}
+_open_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def open_embedded(data: Path) -> Iterator[ClickHouseStores]:
+    """Open chDB under `data`; several opens in one process share the engine.
+
+    Raises
+    ------
+    FaultError
+        If another process has it open.
+    """
+    path = data.resolve() / ".store"
+    with _open_lock:
+        engine, lock, users = _open.get(path) or (*_open_path(path), 0)
+        _open[path] = (engine, lock, users + 1)
+    try:
+        yield ClickHouseStores(engine)
+    finally:
+        with _open_lock:
+            engine, lock, users = _open.pop(path)
+            if users > 1:
+                _open[path] = (engine, lock, users - 1)
+            else:
+                engine.close()
+                lock.close()
+
+
+def _open_path(path: Path) -> tuple[Engine, IO[str]]:
+    import clickhouse_connect
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    path.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(".store.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        engine = Engine(clickhouse_connect.get_client(interface="chdb", path=str(path)), embedded=True)
+        engine.command(TABLE)
+    except BlockingIOError as error:
+        lock.close()
+        raise FaultError(
+            f"another process has the tick store {path} open: use it through a running `lit up`, or end that process."
+        ) from error
+    except (ClickHouseError, FaultError) as error:
+        lock.close()
+        raise FaultError(f"the tick store {path} cannot be opened: {str(error).strip()[:300]}") from error
+    return engine, lock
