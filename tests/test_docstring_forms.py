@@ -63,7 +63,8 @@ def test_the_summary_is_the_first_paragraph() -> None:
 
 
 def test_the_function_s_docstring_counts_where_the_module_s_has_no_section() -> None:
-    source = '"""About."""\ndef feature(adapter, index):\n    """Do it.\n\n    Parameters\n    ----------\n    n : int\n    """\n'
+    function = 'def feature(adapter, index):\n    """Do it.\n\n    Parameters\n    ----------\n    n : int\n    """\n'
+    source = f'"""About."""\n{function}'
     assert [field.name for field in read_documentation(ast.parse(source)).form.fields] == ["n"]
 
 
