@@ -1,0 +1,79 @@
+"""Feature workers of a build over Kafka: the dataset chunks equal those of the engine alone, after a kill too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from lit.features.dataset import Layout
+from lit.features.engine import FeatureEngine
+from lit.features.library import load_features, save_feature
+from lit.processors.chunks import plan_chunks
+from lit.streams import topics
+from lit.streams.clients import producer
+from lit.streams.codec import encode
+from lit.streams.tick import END_OF_TIME, Watermark
+from lit.streams.workspace import Workspace
+from tests.feature_worker import NAMES, SYMBOLS, job
+from tests.tape import real_ticks
+
+
+@pytest.mark.kafka
+@pytest.mark.fault
+def test_a_build_killed_midway_and_gone_on_equals_the_engine(kafka: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "per_minute", "per_unit", {"unit": "minute"})
+    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
+    save_feature(workspace, "up", "atr_up", {"rate": 14, "size": 1, "unit": "minute"})
+    build = job(kafka, tmp_path)
+    topics.create_topics(kafka, topics.Topic(build.topic))
+    layout = Layout(build.segments)
+    paths = {plan.symbol: plan.path(build.folder, "small") for plan in plan_chunks(layout)}
+    assert len(paths) == len(SYMBOLS)
+
+    sender = producer(kafka)
+    for symbol in SYMBOLS:
+        tape = real_ticks(symbol, 1)
+        blocks = [tape.slice(at, at + 8192) for at in range(0, len(tape), 8192)]
+        for item in [*blocks, Watermark(symbol, END_OF_TIME, len(tape))]:
+            message = encode(item)
+            sender.produce(build.topic, key=message.key, value=message.value, headers=message.headers)
+    assert sender.flush(30) == 0
+
+    log = tmp_path / "worker.log"
+    command = [sys.executable, "-m", "tests.feature_worker", kafka, str(tmp_path)]
+    with log.open("ab") as out:
+        first = subprocess.Popen(command, stdout=out, stderr=out)
+        deadline = time.monotonic() + 60
+        while not any(path.exists() for path in paths.values()) and time.monotonic() < deadline:
+            assert first.poll() is None, log.read_text()[-2000:]
+            time.sleep(0.02)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        second = subprocess.Popen(command, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + 90
+            while not all(path.exists() for path in paths.values()) and time.monotonic() < deadline:
+                assert second.poll() is None, log.read_text()[-2000:]
+                time.sleep(0.1)
+        finally:
+            second.terminate()
+            code = second.wait(30)
+    assert code == 0, log.read_text()[-2000:]
+    for symbol, path in paths.items():
+        tape = real_ticks(symbol, 1)
+        engine = FeatureEngine(symbol, load_features(workspace, NAMES))
+        early = engine.feed(tape)
+        count = len(early) + len(engine.feed(Watermark(symbol, END_OF_TIME, len(tape))))
+        assert count > 100
+        with h5py.File(path) as file:
+            assert len(file["index"]) == count
+            whole = file["features/bars"][: len(early)]
+            assert whole.tobytes() == early.values["bars"].astype("float32").tobytes()
+            assert file["index"][: len(early)].tolist() == layout.indices(symbol, early.index).tolist()
