@@ -1,0 +1,38 @@
+"""A deployment as a process of its own, for tests: `python -m tests.deployment_worker BOOTSTRAP DATA NAME`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit.features.intervals import Interval
+from lit.features.library import load_features
+from lit.processors.app import run
+from lit.serving.deployment import DeploymentConfig, deployment_app
+from lit.serving.predictions import Model
+from lit.streams.workspace import Workspace
+
+
+class Share:
+    """A model that needs no training: the share of closes above the mean close."""
+
+    def predict(self, inputs: Mapping[str, Any]) -> Any:
+        closes = inputs["bars"][:, 3]
+        return np.array([(closes > closes.mean()).mean()])
+
+
+def config(bootstrap: str, name: str) -> DeploymentConfig:
+    """The deployment that tests look at."""
+    return DeploymentConfig(bootstrap, "demo", name, name, Interval.parse("1minute"))
+
+
+if __name__ == "__main__":
+    bootstrap, data, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    bars, label = load_features(Workspace(data, "demo"), ["bars", "up"])
+    wanted = config(bootstrap, name)
+    wanted.create_topics()
+    run(deployment_app(wanted, [Model("share", [bars], label, Share())]))
