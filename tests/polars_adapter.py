@@ -1,4 +1,4 @@
-"""An adapter whose bars come from Polars, independent of the bar kernel; over ticks held in memory, time bars alone."""
+"""An adapter whose bars come from Polars, independent of the bar kernel; over ticks held in memory, bars of time and ticks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PolarsAdapter:
 
     def __init__(self, block: TickBlock) -> None:
         self._block = block
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._cache: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._block)
@@ -29,10 +29,10 @@ class PolarsAdapter:
         return self._block.batch.column(name).to_numpy()[indices]
 
     def get_bars(self, index, count, unit, size, future=False, prevent_lookahead_bias=True):  # type: ignore[no-untyped-def]
-        cells, bars = self._bars(NANOS[unit] * size)
+        cells, bars = self._bars(unit, size)
         if not 0 <= index < len(self):
             return bars[:0]
-        holding = int(np.searchsorted(cells, self._block.timestamp[index] // (NANOS[unit] * size)))
+        holding = int(np.searchsorted(cells, self._cells(unit, size)[index]))
         if future:
             first = holding + int(prevent_lookahead_bias)
             return bars[first : first + count]
@@ -46,11 +46,16 @@ class PolarsAdapter:
             values[row, : len(bars)], lengths[row] = bars, len(bars)
         return values, lengths
 
-    def _bars(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        if width not in self._cache:
-            price, size = pl.col("price"), pl.col("size")
+    def _cells(self, unit: str, size: int) -> np.ndarray:
+        if unit == "tick":
+            return np.arange(len(self)) // size
+        return self._block.timestamp // (NANOS[unit] * size)
+
+    def _bars(self, unit: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+        if (unit, size) not in self._cache:
+            price, volume = pl.col("price"), pl.col("volume")
             frame = pl.DataFrame(
-                {"cell": self._block.timestamp // width, "price": self._block.price, "size": self._block.volume}
+                {"cell": self._cells(unit, size), "price": self._block.price, "volume": self._block.volume}
             )
             bars = frame.group_by("cell", maintain_order=True).agg(
                 open=price.first(),
@@ -58,9 +63,9 @@ class PolarsAdapter:
                 low=price.min(),
                 close=price.last(),
                 trades=pl.len().cast(pl.Float64),
-                volume=size.sum(),
-                mean=size.sum() / pl.len(),
-                max=size.max(),
+                volume=volume.sum(),
+                mean=volume.sum() / pl.len(),
+                max=volume.max(),
             )
-            self._cache[width] = bars["cell"].to_numpy(), bars.drop("cell").to_numpy()
-        return self._cache[width]
+            self._cache[unit, size] = bars["cell"].to_numpy(), bars.drop("cell").to_numpy()
+        return self._cache[unit, size]

@@ -18,7 +18,7 @@ from lit.features.dataset import DatasetAdapter
 from lit.features.feature import Feature
 from lit.features.library import plugin_scripts
 from lit.features.scripts import Script, load_script
-from lit.streams.tick import TickBlock
+from lit.streams.tick import TickBlock, tick_block
 from tests.polars_adapter import PolarsAdapter
 from tests.tape import real_ticks, tapes
 
@@ -31,8 +31,21 @@ SMALL: dict[str, dict[str, Any]] = {
     "atr_up": {"rate": 3},
     "price_next_bars": {"count": 2},
     "per_unit": {},
+    "ema": {"count": 2, "rate": 2},
+    "rsi": {"count": 2, "rate": 2},
+    "macd": {"count": 2, "fast": 1, "slow": 2, "signal": 1},
+    "bollinger": {"count": 2, "rate": 3, "width": 1.5},
+    "vwap": {"count": 2, "rate": 3},
+    "obv": {"count": 4},
+    "returns": {"count": 3},
+    "log_returns": {"count": 3},
+    "realised_volatility": {"count": 2, "rate": 3},
+    "trade_imbalance": {"rate": 11},
+    "time_of_day": {},
+    "session": {},
+    "return_next_bars": {"count": 2},
+    "triple_barrier": {"count": 3, "rate": 3, "up": 0.5},
 }
-LABELS = {"atr_up", "price_next_bars"}
 SAMPLERS = {"per_unit"}
 
 
@@ -131,10 +144,13 @@ def test_a_script_computes_the_same_over_an_adapter_of_other_making(name: str) -
         assert ours is None or np.allclose(ours, other, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - SAMPLERS))
+NO_SECOND_BAR = {name: {"unit": "day"} for name in SMALL if name != "trade_imbalance"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SMALL) - SAMPLERS - {"time_of_day", "session"}))
 def test_a_sample_with_too_little_data_around_it_is_rejected(name: str) -> None:
     short = DatasetAdapter.of_blocks([ticks().slice(0, 3)])
-    assert Feature(name, script(name), {"unit": "day"}).compute(short, 1, {}) is None
+    assert Feature(name, script(name), NO_SECOND_BAR.get(name)).compute(short, 1, {}) is None
 
 
 # --- one by one, against independent computations -----------------------------------------------------------------
@@ -218,3 +234,115 @@ def test_per_unit_by_day_follows_the_exchange_s_midnight() -> None:
     days = pd.Series(pd.to_datetime(ticks().timestamp, utc=True)).dt.tz_convert("America/New_York").dt.date
     keep, _ = Feature("d", script("per_unit"), {"unit": "day"}).compute_batch(adapter(), np.arange(len(ticks())), {})
     assert np.flatnonzero(keep).tolist() == np.flatnonzero((days != days.shift(-1)).to_numpy()[:-1]).tolist()
+
+
+def closes(count: int) -> np.ndarray:
+    return bars_before(MIDDAY, count)["close"].to_numpy()
+
+
+def test_ema_is_pandas_average_and_settles_on_ta_lib_s() -> None:
+    expected = pd.Series(closes(20 + 15)).ewm(span=5).mean().to_numpy()[-20:]
+    got = values("ema", {"count": 20, "rate": 5}, MIDDAY)
+    assert np.allclose(got[:, 0], expected, rtol=1e-12) and np.allclose(got[:, 1], expected - closes(1)[0])
+    settled = values("ema", {"count": 250, "rate": 5}, MIDDAY)[-50:, 0]
+    assert np.allclose(settled, talib.EMA(closes(265), 5)[-50:], rtol=1e-12)
+
+
+def test_rsi_settles_on_ta_lib_s() -> None:
+    got = values("rsi", {"count": 280, "rate": 6}, MIDDAY)[-60:, 0]
+    assert np.allclose(got, talib.RSI(closes(299), 6)[-60:], rtol=1e-9)
+    flat = DatasetAdapter.of_blocks([ticks_at([5.0] * 40)])
+    value = Feature("rsi", script("rsi"), {"count": 2, "rate": 3}).compute(flat, 35, {})
+    assert value is not None and (value == 50).all()
+
+
+def test_macd_settles_on_ta_lib_s() -> None:
+    got = values("macd", {"count": 300, "fast": 5, "slow": 9, "signal": 4}, MIDDAY)[-40:]
+    expected = talib.MACD(closes(339), 5, 9, 4)
+    assert np.allclose(got, np.stack(expected, axis=1)[-40:], atol=1e-10)
+
+
+def test_bollinger_bands_are_ta_lib_s() -> None:
+    got = values("bollinger", {"count": 30, "rate": 8, "width": 1.5}, MIDDAY)
+    upper, middle, lower = talib.BBANDS(closes(60), 8, 1.5, 1.5)
+    assert np.allclose(got[:, :3], np.stack([lower, middle, upper], axis=1)[-30:], atol=1e-7)
+    assert np.allclose(got[:, 3], (closes(30) - got[:, 1]) / (got[:, 2] - got[:, 1]))
+
+
+def test_vwap_weighs_typical_prices_with_volume() -> None:
+    bars = bars_before(MIDDAY, 60)
+    typical = (bars.high + bars.low + bars.close) / 3
+    expected = ((typical * bars.volume).rolling(7).sum() / bars.volume.rolling(7).sum())[-30:]
+    got = values("vwap", {"count": 30, "rate": 7}, MIDDAY)
+    assert np.allclose(got[:, 0], expected) and np.allclose(got[:, 1], expected - bars.close.iloc[-1])
+
+
+def test_obv_moves_as_ta_lib_s() -> None:
+    bars = bars_before(MIDDAY, 31)
+    expected = talib.OBV(bars.close.to_numpy(), bars.volume.to_numpy())
+    assert np.allclose(values("obv", {"count": 30}, MIDDAY)[:, 0], (expected - expected[0])[1:])
+
+
+def test_returns_are_pandas_changes_and_their_logarithms() -> None:
+    changes = pd.Series(closes(31)).pct_change().to_numpy()[1:]
+    assert np.allclose(values("returns", {"count": 30}, MIDDAY)[:, 0], changes, atol=1e-14)
+    assert np.allclose(values("log_returns", {"count": 30}, MIDDAY)[:, 0], np.log1p(changes), atol=1e-14)
+
+
+def test_realised_volatility_is_the_root_of_summed_squares() -> None:
+    squares = pd.Series(closes(50)).pct_change().map(np.log1p) ** 2
+    expected = np.sqrt(squares.rolling(9).sum())[-30:]
+    assert np.allclose(values("realised_volatility", {"count": 30, "rate": 9}, MIDDAY)[:, 0], expected)
+
+
+def test_trade_imbalance_counts_trades_above_and_below_the_last_price() -> None:
+    price, volume = ticks().price[MIDDAY - 50 : MIDDAY + 1], ticks().volume[MIDDAY - 49 : MIDDAY + 1]
+    signs = pd.Series(np.sign(np.diff(price))).replace(0, np.nan).ffill().fillna(0).to_numpy()
+    got = values("trade_imbalance", {"rate": 50}, MIDDAY)
+    assert np.allclose(got, [signs.mean(), (signs * volume).sum() / volume.sum()])
+
+
+def test_time_of_day_is_the_exchange_s() -> None:
+    noon = int(pd.Timestamp("2013-10-07 12:00", tz="America/New_York").value)
+    data = DatasetAdapter.of_blocks([tick_block("A", 0, [noon, noon + 6 * 3600 * 10**9], [1.0, 1.0], [1.0, 1.0])])
+    feature = Feature("t", script("time_of_day"))
+    assert np.allclose([feature.compute(data, 0, {}), feature.compute(data, 1, {})], [[0, -1], [-1, 0]])
+
+
+def test_session_marks_before_in_and_after_regular_hours() -> None:
+    data = DatasetAdapter.of_blocks([tick_block("A", 0, [0, 1, 2], [1.0] * 3, [1.0] * 3, session=[1, 0, 2])])
+    keep, value = Feature("s", script("session")).compute_batch(data, np.arange(3), {})
+    assert keep.all() and np.array_equal(value, np.eye(3))
+
+
+def test_return_next_bars_is_relative_to_this_trade() -> None:
+    close = independent().get_bars(MIDDAY, 3, "minute", 1, future=True)[-1, 3]
+    got = values("return_next_bars", {"count": 3}, MIDDAY)
+    assert np.allclose(got, close / ticks().price[MIDDAY] - 1, rtol=1e-9)
+
+
+def barrier_label(index: int, count: int, rate: int, up: float, down: float) -> float:
+    """The label as the book tells it: walk on bar by bar until a barrier is met."""
+    past = pd.Series(independent().get_bars(index, rate + 1, "minute", 1)[:, 3])
+    deviation = float(np.sqrt((np.log(past / past.shift()) ** 2).mean() * count))
+    price = ticks().price[index]
+    for bar in independent().get_bars(index, count, "minute", 1, future=True):
+        if bar[2] <= price * (1 - down * deviation):
+            return -1.0
+        if bar[1] >= price * (1 + up * deviation):
+            return 1.0
+    return 0.0
+
+
+def test_triple_barrier_tells_which_barrier_is_met_first() -> None:
+    params = {"count": 8, "rate": 20, "up": 0.8, "down": 0.7}
+    feature = Feature("t", script("triple_barrier"), params)
+    indices = [int(i) for i in some_indices(120) if feature.compute(adapter(), int(i), {}) is not None]
+    labels = [float(values("triple_barrier", params, index)[0]) for index in indices]
+    assert labels == [barrier_label(index, **params) for index in indices]
+    assert set(labels) == {-1.0, 0.0, 1.0}
+
+
+def ticks_at(prices: list[float]) -> TickBlock:
+    """One trade a minute."""
+    return tick_block("A", 0, np.arange(len(prices)) * 60 * 10**9, prices, [1.0] * len(prices))

@@ -64,3 +64,45 @@ def true_range(bars: Array) -> Array:
 def average_true_range(bars: Array, rate: int) -> Array:
     """Return the ATR (Wilder's average of true ranges) at each bar: (…, n, columns) → (…, n)."""
     return wilder_mean(true_range(bars), rate)
+
+
+def ema(values: Array, rate: int) -> Array:
+    """Return the exponential moving average (alpha = 2 / (rate + 1)): (…, n) → (…, n)."""
+    return weighted_mean(values, 2.0 / (rate + 1))
+
+
+def rolling_deviation(values: Array, rate: int) -> Array:
+    """Return standard deviations (of the population) over `rate` values: (…, n) → (…, n - rate + 1)."""
+    mean = rolling_mean(values, rate)
+    count = mean.shape[-1]
+    total = np.zeros(mean.shape)
+    for shift in range(rate):
+        total += (values[..., shift : shift + count] - mean) ** 2
+    return np.asarray(np.sqrt(total / rate))
+
+
+def log_returns(values: Array) -> Array:
+    """Return the logarithms of values over those before: (…, n) → (…, n - 1)."""
+    return np.log(values[..., 1:] / values[..., :-1])
+
+
+def relative_strength(close: Array, rate: int) -> Array:
+    """Return Wilder's RSI, 0…100: (…, n) → (…, n - 1); 50 where no price moved."""
+    change = np.diff(close)
+    gain = wilder_mean(np.maximum(change, 0.0), rate)
+    total = gain + wilder_mean(np.maximum(-change, 0.0), rate)
+    moved = total > 0
+    return np.where(moved, 100.0 * gain / np.where(moved, total, 1.0), 50.0)
+
+
+def tick_rule(price: Array) -> Array:
+    """Return who began each trade but the first: 1 the buyer, -1 the seller: (…, n) → (…, n - 1).
+
+    A price above the last says buyer, below says seller, an equal one says what the trade before said; 0 until
+    a price has changed. Lee, C., Ready, M. (1991), *Inferring Trade Direction from Intraday Data*.
+    """
+    signs = np.sign(np.diff(price))
+    for step in range(1, signs.shape[-1]):
+        now = signs[..., step]
+        signs[..., step] = np.where(now == 0, signs[..., step - 1], now)
+    return signs

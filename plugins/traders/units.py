@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from lit.features.intervals import Interval, TimeGrid
+from lit.features.intervals import Interval, TimeGrid, midnights
 
 
 def cells(timestamps: npt.ArrayLike, unit: str, size: int = 1) -> npt.NDArray[np.int64]:
@@ -26,3 +26,11 @@ def cells(timestamps: npt.ArrayLike, unit: str, size: int = 1) -> npt.NDArray[np
 @lru_cache(maxsize=32)
 def _grid(unit: str, size: int) -> TimeGrid:
     return TimeGrid(Interval.of(unit, size))
+
+
+def time_of_day(timestamps: npt.ArrayLike, zone: str) -> npt.NDArray[np.float64]:
+    """Return how much of the exchange's day has passed at each time (ns, UTC), from 0 to 1."""
+    stamps = np.asarray(timestamps, np.int64)
+    edges = midnights(zone)
+    day = np.searchsorted(edges, stamps, side="right") - 1
+    return (stamps - edges[day]) / (edges[day + 1] - edges[day])
