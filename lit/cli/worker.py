@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     workers = typer.Typer(no_args_is_help=True, help="Run one role alone, in this process, until Ctrl-C.")
     workers.command("bars")(bars)
+    workers.command("sink")(sink)
     app.add_typer(workers, name="worker")
 
 
@@ -36,3 +37,22 @@ def bars(
         config = BarsConfig(bootstrap, team, source, wanted, settings.replication)
         config.create_topics()
         run(bars_app(config))
+
+
+def sink(
+    source: Annotated[str, typer.Option(help="the tick topic's source, such as a stream's name")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+) -> None:
+    """Write the ticks of a source into the store, each once."""
+    from lit.processors.app import run
+    from lit.processors.sink import sink_app
+    from lit.settings import Settings
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.store_open import open_store
+
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    with kafka(settings.data, settings.kafka) as bootstrap, open_store(settings.data, settings.clickhouse) as stores:
+        topics.create_topics(bootstrap, topics.ticks(team, source), replication=settings.replication)
+        run(sink_app(bootstrap, team, source, stores.team(team)))
