@@ -78,9 +78,13 @@ class EmbeddedBroker:
         # Held until the broker answers: a second starter then finds the state file instead of starting its own.
         with (self.folder / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if found := self.running():
-                _wait_answer(found, START_TIMEOUT)
-                return found
+            deadline = time.monotonic() + START_TIMEOUT
+            while found := self.running():  # one that is ending stops counting, and a new one is started
+                if answers(found, 2.0):
+                    return found
+                if time.monotonic() > deadline:
+                    raise FaultError(f"Kafka at {found} runs but does not answer; see {self.folder / 'broker.log'}.")
+                time.sleep(0.1)
             return self._launch()
 
     def _launch(self) -> str:
@@ -221,11 +225,11 @@ def answers(bootstrap: str, timeout: float = 5.0) -> bool:
         return False
 
 
-def _wait_answer(bootstrap: str, timeout: float, process: subprocess.Popen[bytes] | None = None) -> None:
+def _wait_answer(bootstrap: str, timeout: float, process: subprocess.Popen[bytes]) -> None:
     host, _, port = bootstrap.rpartition(":")
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if process is not None and process.poll() is not None:
+        if process.poll() is not None:
             raise FaultError(f"Kafka ended at its start (exit code {process.returncode}).")
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
             if answers(bootstrap, 2.0):

@@ -6,6 +6,7 @@ works wherever pipes do, unlike a death signal, which Linux alone has and which 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ GRACE = 20.0
 def main() -> int:
     """Run `argv[2:]` until it ends; SIGTERM it on SIGTERM or when the pipe `argv[1]` closes."""
     pipe = int(sys.argv[1])
-    process = subprocess.Popen(sys.argv[2:])
+    process = subprocess.Popen(sys.argv[2:], preexec_fn=_die_with_this_process)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         process.terminate()
@@ -28,6 +29,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_watch, args=(pipe, process), daemon=True).start()
     return process.wait()
+
+
+def _die_with_this_process() -> None:
+    # Should this process itself be killed, nobody could end the Java, which would keep the folder locked.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _watch(pipe: int, process: subprocess.Popen[bytes]) -> None:

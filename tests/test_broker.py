@@ -96,6 +96,21 @@ def test_the_broker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     assert not alive
 
 
+@pytest.mark.fault
+@pytest.mark.skipif(sys.platform != "linux", reason="rests on Linux's death signal")
+def test_a_killed_supervisor_takes_the_java_with_it_and_the_folder_starts_again(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(tmp_path)
+    address = broker.start()
+    assert broker._process is not None
+    javas = psutil.Process(broker._process.pid).children()
+    broker._process.kill()
+    _, alive = psutil.wait_procs(javas, timeout=30)
+    assert len(javas) == 1 and not alive
+    broker.stop()
+    assert broker.start() == address
+    broker.stop()
+
+
 def test_an_address_without_a_broker_is_a_sentence(tmp_path: Path) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     with pytest.raises(FaultError, match=f"no Kafka answers at {nowhere}"), open_kafka(tmp_path, nowhere):
