@@ -38,7 +38,7 @@ def test_every_tick_is_stored_once_though_the_sink_is_killed(kafka: str, tmp_pat
         with log.open("ab") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out, env=env)
         # killed while it starts, while it inserts, and at last ended cleanly after all has come
-        time.sleep((3.0, 9.0, 20.0)[stage])
+        time.sleep((3.0, 9.0, 40.0)[stage])
         assert process.poll() is None, log.read_text()[-2000:]
         process.send_signal(signal.SIGKILL if stage < 2 else signal.SIGTERM)
         process.wait(30)
