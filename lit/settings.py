@@ -18,13 +18,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LIT_", toml_file="lit.toml", extra="ignore")
 
-    data: Path = Field(Path("data"), description="folder of all files, topics and ticks")
-    kafka: str | None = Field(None, description="bootstrap servers; unset: an embedded Kafka is started")
-    clickhouse: str | None = Field(None, description="DSN of a ClickHouse server; unset: chDB is opened")
-    host: str = Field("127.0.0.1", description="address that the API and the page listen on")
-    port: int = Field(8000, description="port of the API and the page; 0: any free one")
-    replication: int = Field(1, description="replicas of each topic; 3 on a real cluster")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    data: Path = Field(default=Path("data"), description="folder of all files, topics and ticks")
+    kafka: str | None = Field(default=None, description="bootstrap servers; unset: an embedded Kafka is started")
+    clickhouse: str | None = Field(default=None, description="DSN of a ClickHouse server; unset: chDB is opened")
+    host: str = Field(default="127.0.0.1", description="address that the API and the page listen on")
+    port: int = Field(default=8000, description="port of the API and the page; 0: any free one")
+    replication: int = Field(default=1, description="replicas of each topic; 3 on a real cluster")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @classmethod
     def settings_customise_sources(
