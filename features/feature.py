@@ -51,6 +51,10 @@ class Feature:
     def __repr__(self) -> str:
         return f"Feature({self.name!r}, {self.script.name!r}, {self.params!r})"
 
+    def fresh(self) -> Feature:
+        """Return this feature as it was before it computed anything, module-level state of its script included."""
+        return Feature(self.name, self.script.fresh(), self.params)
+
     @property
     def batched(self) -> bool:
         """Whether the script computes many samples at once."""

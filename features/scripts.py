@@ -8,9 +8,10 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from lit.features.docstring import DocstringError, Documentation, read_documentation
@@ -84,10 +85,16 @@ class Script:
             raise ScriptError(self.name, None, "it has no feature_batch")
         return self._call(self._batch, adapter, indices, params, others)
 
+    def fresh(self) -> Script:
+        """Return this script with a module of its own, that has computed nothing yet."""
+        module = _run_module(self.name, self.path, self.source, self.digest)
+        feature = _function(self.name, module, "feature") or self._feature
+        return replace(self, _feature=feature, _batch=_function(self.name, module, "feature_batch"))
+
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except (NeedMoreData, ScriptError, MemoryError):
+        except (NeedMoreData, ScriptError):
             raise
         except Exception as error:
             raise failure(self.name, self.path, error) from error
@@ -153,11 +160,16 @@ def _run_module(name: str, path: Path, source: str, digest: str) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickle look modules up by name
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
+        exec(_compiled(source, str(path)), module.__dict__)
     except Exception as error:
         del sys.modules[module.__name__]
         raise failure(name, path, error) from error
     return module
+
+
+@lru_cache(maxsize=64)
+def _compiled(source: str, filename: str) -> CodeType:
+    return compile(source, filename, "exec", dont_inherit=True)
 
 
 def _function(script: str, module: ModuleType, name: str) -> Callable[..., Any] | None:
@@ -196,5 +208,5 @@ def failure(script: str, path: Path, error: BaseException, hint: str = "") -> Sc
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return ScriptError(script, error.lineno, f"it is not Python: {error.msg}")
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".removesuffix(": ")
     return ScriptError(script, lines[-1] if lines else None, hint + text)

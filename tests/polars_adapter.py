@@ -1,4 +1,4 @@
-"""An adapter whose bars come from Polars, independent of the bar kernel; over ticks held in memory, bars of time and ticks."""
+"""An adapter over ticks in memory whose bars of time and ticks come from Polars, independent of the bar kernel."""
 
 from __future__ import annotations
 
