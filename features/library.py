@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from lit.features.feature import Feature
-from lit.features.scripts import Script, load_script
+from lit.features.scripts import Outline, Script, load_script, read_outline
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -50,11 +50,22 @@ def find_script(workspace: Workspace, name: str) -> Script:
     UserError
         If there is none, or it can't be loaded.
     """
+    plugin, path = _find(workspace, name)
+    return load_script(path, plugin=plugin)
+
+
+def find_outline(workspace: Workspace, name: str) -> Outline:
+    """Read the script of that name without running it (see `find_script`)."""
+    plugin, path = _find(workspace, name)
+    return read_outline(path, plugin=plugin)
+
+
+def _find(workspace: Workspace, name: str) -> tuple[str, Path]:
     files = script_files(workspace)
     if name not in files:
         raise UserError(f"there is no script {name!r} (there are: {', '.join(files)})")
     plugin, path = files[name]
-    return load_script(path, plugin=plugin)
+    return plugin, path
 
 
 def feature_names(workspace: Workspace) -> list[str]:
@@ -89,22 +100,55 @@ def read_feature(workspace: Workspace, name: str) -> dict[str, Any]:
         raise UserError(f"{path} is not a feature: {error}") from None
 
 
-def save_feature(workspace: Workspace, name: str, script: str, params: Mapping[str, Any]) -> Feature:
-    """Check a feature and write its file; parameters left out stay open to the script's defaults of later.
+def save_feature(workspace: Workspace, name: str, script: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a feature and write its file; its script is read, not run.
+
+    Returns
+    -------
+    dict
+        What was written: name, script, params with defaults filled in.
 
     Raises
     ------
     UserError
-        If the script or a parameter is not usable, or its dependencies run in a circle.
+        If the script or a parameter is not usable, a feature it needs does not exist, or they need each other in a
+        circle.
     """
     checked_name(name, "feature")
-    feature = Feature(name, find_script(workspace, script), params)
-    _check_circle(workspace, feature)
+    outline = find_outline(workspace, script)
+    checked = outline.form.check(params)
+    needs_of(workspace, name, outline.form.features(checked))
     path = _feature_path(workspace, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    body = msgspec.json.encode(_Saved(name, script, feature.params))
-    path.write_bytes(msgspec.json.format(body, indent=2) + b"\n")
-    return feature
+    fresh = path.with_name(f".{name}.new")
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(_Saved(name, script, checked)), indent=2) + b"\n")
+    fresh.replace(path)
+    return {"name": name, "script": script, "params": checked}
+
+
+def needs_of(workspace: Workspace, name: str, needs: Sequence[str]) -> list[str]:
+    """Return all features that a feature named `name` is computed from, in computing order.
+
+    Raises
+    ------
+    UserError
+        If one does not exist, or they need each other in a circle: the circle by name.
+    """
+    done: dict[str, None] = {}
+
+    def visit(needed: Sequence[str], path: list[str]) -> None:
+        for need in needed:
+            if need in path:
+                circle = [*path[path.index(need) :], need]
+                raise UserError(f"features need each other in a circle: {' → '.join(circle)}")
+            if need not in done:
+                saved = read_feature(workspace, need)
+                form = find_outline(workspace, saved["script"]).form
+                visit(form.features(form.check(saved["params"])), [*path, need])
+                done[need] = None
+
+    visit(needs, [name])
+    return list(done)
 
 
 def load_features(workspace: Workspace, names: Sequence[str]) -> list[Feature]:
@@ -162,17 +206,6 @@ def find_circle(needs: Mapping[str, Sequence[str]]) -> list[str]:
                 return [*path[path.index(following) :], following]
             path.append(following)
     return []
-
-
-def _check_circle(workspace: Workspace, feature: Feature) -> None:
-    """Refuse a feature that would need itself, through features already saved."""
-    trail: list[tuple[str, list[str]]] = [(need, [feature.name, need]) for need in feature.needs]
-    while trail:
-        name, path = trail.pop()
-        if name == feature.name:
-            raise UserError(f"features would need each other in a circle: {' → '.join(path)}")
-        further = load_feature(workspace, name).needs
-        trail += [(need, [*path, need]) for need in further if need not in path[1:]]
 
 
 def _feature_path(workspace: Workspace, name: str) -> Path:

@@ -43,30 +43,34 @@ class ScriptError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """A loaded script.
+class Outline:
+    """What a script's text says, read without running it.
 
     Parameters
     ----------
     name, path, source, digest
         Which script this is; the digest is `sha256:` of the source.
-    summary, form, columns
-        What its docstring says; no columns: named by number once their count is known.
-    sort_key
-        Features of lower keys are computed first.
     plugin
         The plugin that ships it; empty: the team's own.
+    summary, form, columns
+        What its docstring says; no columns: named by number once their count is known.
     """
 
     name: str
     path: Path
     source: str
     digest: str
+    plugin: str
     summary: str
     form: Form
     columns: tuple[str, ...]
-    sort_key: float
-    plugin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Script(Outline):
+    """A loaded script; features of lower `sort_key` are computed first."""
+
+    sort_key: float = DEFAULT_SORT_KEY
     _feature: Callable[..., Any] = field(default=lambda: None, repr=False)
     _batch: Callable[..., Any] | None = field(default=None, repr=False)
 
@@ -87,7 +91,7 @@ class Script:
 
     def fresh(self) -> Script:
         """Return this script with a module of its own, that has computed nothing yet."""
-        module = _run_module(self.name, self.path, self.source, self.digest)
+        module = _run_module(self)
         feature = _function(self.name, module, "feature") or self._feature
         return replace(self, _feature=feature, _batch=_function(self.name, module, "feature_batch"))
 
@@ -100,8 +104,8 @@ class Script:
             raise failure(self.name, self.path, error) from error
 
 
-def load_script(path: Path, source: str | None = None, plugin: str = "") -> Script:
-    """Load a script.
+def read_outline(path: Path, source: str | None = None, plugin: str = "") -> Outline:
+    """Read a script without running it.
 
     Parameters
     ----------
@@ -115,7 +119,7 @@ def load_script(path: Path, source: str | None = None, plugin: str = "") -> Scri
     Raises
     ------
     ScriptError
-        If the source is no script: syntax, docstring, missing `feature`, errors while its module runs.
+        If the source is no Python, or its docstring no form.
     """
     name = path.stem
     if source is None:
@@ -125,22 +129,28 @@ def load_script(path: Path, source: str | None = None, plugin: str = "") -> Scri
             raise ScriptError(name, None, f"{path} can't be read as UTF-8 text: {error}") from None
     documentation = _documentation(name, source)
     digest = "sha256:" + hashlib.sha256(source.encode()).hexdigest()
-    module = _run_module(name, path, source, digest)
-    function = _function(name, module, "feature")
+    return Outline(name, path, source, digest, plugin, documentation.summary, documentation.form, documentation.columns)
+
+
+def load_script(path: Path, source: str | None = None, plugin: str = "") -> Script:
+    """Load a script, running its module; parameters as of `read_outline`.
+
+    Raises
+    ------
+    ScriptError
+        If the source is no script: syntax, docstring, missing `feature`, errors while its module runs.
+    """
+    outline = read_outline(path, source, plugin)
+    module = _run_module(outline)
+    function = _function(outline.name, module, "feature")
     if function is None:
-        raise ScriptError(name, None, "it defines no function 'feature(adapter, index, params={}, other_features={})'")
+        message = "it defines no function 'feature(adapter, index, params={}, other_features={})'"
+        raise ScriptError(outline.name, None, message)
     return Script(
-        name=name,
-        path=path,
-        source=source,
-        digest=digest,
-        summary=documentation.summary,
-        form=documentation.form,
-        columns=documentation.columns,
-        sort_key=_sort_key(name, path, module),
-        plugin=plugin,
+        **{name: getattr(outline, name) for name in Outline.__slots__},
+        sort_key=_sort_key(outline.name, path, module),
         _feature=function,
-        _batch=_function(name, module, "feature_batch"),
+        _batch=_function(outline.name, module, "feature_batch"),
     )
 
 
@@ -155,15 +165,15 @@ def _documentation(name: str, source: str) -> Documentation:
         raise ScriptError(name, error.line, str(error).partition(": ")[2]) from None
 
 
-def _run_module(name: str, path: Path, source: str, digest: str) -> ModuleType:
-    module = ModuleType(f"lit_script_{name}_{digest[7:15]}")
-    module.__file__ = str(path)
+def _run_module(script: Outline) -> ModuleType:
+    module = ModuleType(f"lit_script_{script.name}_{script.digest[7:15]}")
+    module.__file__ = str(script.path)
     sys.modules[module.__name__] = module  # dataclasses and pickle look modules up by name
     try:
-        exec(_compiled(source, str(path)), module.__dict__)
+        exec(_compiled(script.source, str(script.path)), module.__dict__)
     except Exception as error:
         del sys.modules[module.__name__]
-        raise failure(name, path, error) from error
+        raise failure(script.name, script.path, error) from error
     return module
 
 

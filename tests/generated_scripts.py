@@ -38,9 +38,7 @@ CLEAN = {
     "the session": "x = adapter[index]['session'] + adapter[max(index - {n}, 0)]['session']",
     "the hour, by a column": "x = adapter.column('timestamp', [index])[0] // 10**9 % 86400 // 3600",
     "seeded noise": "x = bars(index, 2)[-1, 3] + np.random.default_rng(index).normal()",
-    "a cache of the past": (
-        "if index not in cache: cache[index] = bars(index, {n})[:, 3].max()\nx = cache[index]"
-    ),
+    "a cache of the past": ("if index not in cache: cache[index] = bars(index, {n})[:, 3].max()\nx = cache[index]"),
     "rejects by the past": "if adapter[index]['Volume'] % 2: return []\nx = bars(index, 1)[0, 0]",
     "a guard that never opens": "if index > 10**9: return [adapter[index + 1]['Price']]\nx = bars(index, {n})[-1, 7]",
 }
@@ -52,8 +50,7 @@ LEAKY = {
     "the next trade": "x = adapter[min(index + 1, len(adapter) - 1)]['Price']",
     "a trade to come": "x = adapter[min(index + {n}, len(adapter) - 1)]['Price'] - adapter[index]['Price']",
     "time until the next trade": (
-        "if index + 1 >= len(adapter): return []\n"
-        "x = adapter[index + 1]['timestamp'] - adapter[index]['timestamp']"
+        "if index + 1 >= len(adapter): return []\nx = adapter[index + 1]['timestamp'] - adapter[index]['timestamp']"
     ),
     "a session to come": "x = adapter[min(index + {n}, len(adapter) - 1)]['session']",
     "a column of trades to come": (
@@ -82,13 +79,9 @@ LEAKY = {
         "x = bars(index, 2)[-1, 3]"
     ),
     "samples before a rise, of one value": (
-        "if adapter[min(index + {n}, len(adapter) - 1)]['Price'] <= adapter[index]['Price']: return []\n"
-        "return [1.0]"
+        "if adapter[min(index + {n}, len(adapter) - 1)]['Price'] <= adapter[index]['Price']: return []\nreturn [1.0]"
     ),
-    "hidden from errors": (
-        "try: x = adapter[index + {n}]['Price']\n"
-        "except IndexError: x = adapter[index]['Price']"
-    ),
+    "hidden from errors": ("try: x = adapter[index + {n}]['Price']\nexcept IndexError: x = adapter[index]['Price']"),
     "a large order to come": "x = float(adapter[min(index + {n}, len(adapter) - 1)]['Volume'] > 10**7)",
 }
 
@@ -155,7 +148,12 @@ def generate(count: int, seed: int) -> list[Generated]:
     for recipes in (clean, others):
         rng.shuffle(recipes)
     chosen = [clean[n // 2 % len(clean)] if n % 2 else others[n // 2 % len(others)] for n in range(count)]
-    return [_generated(rng, kind, name) for kind, name in chosen]
+    made: dict[str, Generated] = {}
+    for kind, name in chosen:
+        while (script := _generated(rng, kind, name)).source in made:
+            pass
+        made[script.source] = script
+    return list(made.values())
 
 
 def _generated(rng: random.Random, kind: str, name: str) -> Generated:

@@ -259,14 +259,12 @@ def test_features_load_in_schema_order_and_compute_by_sort_key_and_need(workspac
     write(workspace, "on_other", ON_OTHER)
     write(workspace, "one", "def feature(a, i): return [1.0]")
     for name, script_name, params in [
-        ("last", "on_other", {"base": "middle"}),
-        ("middle", "on_other", {"base": "first"}),
         ("first", "one", {}),
+        ("middle", "on_other", {"base": "first"}),
+        ("last", "on_other", {"base": "middle"}),
         ("sampler", "per_unit", {}),
     ]:
-        save_feature(workspace, name, script_name, params) if name not in ("last", "middle") else write_feature(
-            workspace, name, script_name, params
-        )
+        save_feature(workspace, name, script_name, params)
     features = load_features(workspace, ["last", "middle", "first", "sampler"])
     assert [f.name for f in features] == ["last", "middle", "first", "sampler"]
     assert [f.name for f in in_computing_order(features)] == ["sampler", "first", "middle", "last"]

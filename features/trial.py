@@ -1,0 +1,133 @@
+"""Trying a feature, as its author does before saving: at one index, or judged as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lit.features.dataset import DatasetAdapter
+from lit.features.feature import Feature
+from lit.features.lookahead import judge
+from lit.features.parity import check_batch
+from lit.features.scripts import Outline, load_script
+from lit.features.spy import Spy
+from lit.streams.errors import UserError
+from lit.streams.tick import Float64Array, TickBlock
+
+_READS_SHOWN = 50
+
+
+def try_at(feature: Feature, needs: Sequence[Feature], adapter: Any, index: int) -> dict[str, Any]:
+    """Compute a feature at one index and tell how it went.
+
+    Parameters
+    ----------
+    feature
+        What to try.
+    needs
+        The features it is computed from, in computing order.
+    adapter
+        Where (`TradersBaseAdapter`).
+    index
+        The sample.
+
+    Returns
+    -------
+    dict
+        `index`; `rejected` and, if so, `by` which feature; `columns` and `rows` (lists of floats); `seconds` of the
+        feature itself; `reads`: what it read, and whether that is beyond the sample.
+
+    Raises
+    ------
+    UserError
+        If a script fails: which, and at which line.
+    """
+    others: dict[str, Float64Array] = {}
+    for need in needs:
+        value = need.compute(adapter, index, others)
+        if value is None:
+            nothing: dict[str, Any] = {"columns": [], "rows": [], "seconds": 0.0, "reads": []}
+            return {"index": index, "rejected": True, "by": need.name, **nothing}
+        others[need.name] = value
+    spy = Spy(adapter, index)
+    start = time.perf_counter()
+    value = feature.compute(spy, index, others)
+    seconds = time.perf_counter() - start
+    return {
+        "index": index,
+        "rejected": value is None,
+        "by": feature.name if value is None else "",
+        "columns": list(feature.columns),
+        "rows": [] if value is None else np.atleast_2d(value).tolist(),
+        "seconds": seconds,
+        "reads": [asdict(read) for read in spy.reads[:_READS_SHOWN]],
+    }
+
+
+def payload(features: Sequence[Feature | tuple[str, Outline, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Describe features (or name, outline and parameters of such) in JSON, for a child process to load."""
+    described = []
+    for item in features:
+        name, script, params = item if isinstance(item, tuple) else (item.name, item.script, item.params)
+        described.append({"name": name, "path": str(script.path), "source": script.source, "params": dict(params)})
+    return described
+
+
+def examine(features: list[dict[str, Any]], tapes: Sequence[str] = ()) -> dict[str, Any]:
+    """Judge a feature: batch against loop, and whether it looks ahead. For `sandbox.call`.
+
+    Parameters
+    ----------
+    features
+        The `payload` of those it is computed from, in computing order, and of itself.
+    tapes
+        Files written by `write_tape`; none: made-up ticks.
+
+    Returns
+    -------
+    dict
+        The verdict's fields, its evidence as sentences.
+
+    Raises
+    ------
+    UserError
+        If it can't be loaded, or batch and loop differ.
+    """
+    *needs, feature = _load(features)
+    blocks = [read_tape(Path(path)) for path in tapes] or None
+    verdict = judge(feature, needs, blocks)
+    if verdict.kind not in ("failing", "unstable"):
+        check_batch(feature, needs, blocks)
+    return {**asdict(verdict), "evidence": [str(evidence) for evidence in verdict.evidence]}
+
+
+def try_on(features: list[dict[str, Any]], tapes: Sequence[str], index: int) -> dict[str, Any]:
+    """Compute a feature at one index of a dataset made of tapes (`try_at`). For `sandbox.call`."""
+    *needs, feature = _load(features)
+    adapter = DatasetAdapter.of_blocks(read_tape(Path(path)) for path in tapes)
+    if not 0 <= index < len(adapter):
+        raise UserError(f"index {index} is outside 0…{len(adapter) - 1}")
+    return try_at(feature, needs, adapter, index)
+
+
+def _load(features: Sequence[dict[str, Any]]) -> list[Feature]:
+    return [Feature(item["name"], load_script(Path(item["path"]), item["source"]), item["params"]) for item in features]
+
+
+def write_tape(path: Path, block: TickBlock) -> None:
+    """Write ticks of one symbol to a file that another process can read."""
+    batch = block.batch.replace_schema_metadata({"symbol": block.symbol})
+    with pa.ipc.new_file(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def read_tape(path: Path) -> TickBlock:
+    """Read what `write_tape` wrote; indices begin at 0."""
+    batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    return TickBlock(batch.schema.metadata[b"symbol"].decode(), 0, batch.replace_schema_metadata(None))
