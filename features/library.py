@@ -68,6 +68,34 @@ def _find(workspace: Workspace, name: str) -> tuple[str, Path]:
     return plugin, path
 
 
+def save_script(workspace: Workspace, name: str, source: str) -> Outline:
+    """Write a script of the team, which may stand before a plugin's of the same name; what it replaces is kept.
+
+    Raises
+    ------
+    UserError
+        If it is no Python or its docstring no form; it is read, not run.
+    """
+    path = workspace.folder("scripts") / f"{checked_name(name, 'script')}.py"
+    outline = read_outline(path, source)
+    if path.exists():
+        before = path.read_text(encoding="utf-8")
+        if before == source:
+            return outline
+        versions = path.parent / ".versions" / name
+        versions.mkdir(parents=True, exist_ok=True)
+        (versions / f"{len(script_versions(workspace, name)) + 1:04}.py").write_text(before, encoding="utf-8")
+    fresh = path.with_name(f".{name}.new")
+    fresh.write_text(source, encoding="utf-8")
+    fresh.replace(path)
+    return outline
+
+
+def script_versions(workspace: Workspace, name: str) -> list[Path]:
+    """Return files of the former versions of a team's script, oldest first."""
+    return sorted((workspace.root / "scripts" / ".versions" / checked_name(name, "script")).glob("*.py"))
+
+
 def feature_names(workspace: Workspace) -> list[str]:
     """Return the names of the team's features, sorted."""
     return sorted(path.stem for path in (workspace.root / "features").glob("*.json"))

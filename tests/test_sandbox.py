@@ -12,7 +12,8 @@ import pytest
 from lit.features.feature import Feature
 from lit.features.sandbox import call
 from lit.features.scripts import load_script, read_outline
-from lit.features.trial import payload, write_tape
+from lit.features.tapes import write_tape
+from lit.features.trial import payload
 from lit.streams.errors import UserError
 from lit.streams.tick import tick_block
 from tests.test_traders_scripts import script, ticks

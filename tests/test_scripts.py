@@ -20,7 +20,9 @@ from lit.features.library import (
     load_features,
     plugin_scripts,
     save_feature,
+    save_script,
     script_files,
+    script_versions,
 )
 from lit.features.scripts import DEFAULT_SORT_KEY, ScriptError, load_script
 from lit.features.window import NeedMoreData, SymbolWindow
@@ -220,6 +222,17 @@ def test_plugins_scripts_are_found_and_the_team_s_own_come_first(workspace: Work
     assert script_files(workspace)["sma"][1].parent == workspace.root / "scripts"
     with pytest.raises(UserError, match=r"no script 'smma' .there are: .*sma"):
         find_script(workspace, "smma")
+
+
+def test_an_edited_script_keeps_its_former_versions(workspace: Workspace) -> None:
+    texts = [f"def feature(adapter, index): return [{n}.0]\n" for n in range(3)]
+    for text in (*texts, texts[-1]):
+        save_script(workspace, "mine", text)
+    assert find_script(workspace, "mine").source == texts[2]
+    assert [path.read_text() for path in script_versions(workspace, "mine")] == texts[:2]
+    with pytest.raises(ScriptError, match="line 1: it is not Python"):
+        save_script(workspace, "mine", "def feature(")
+    assert "mine" in script_files(workspace) and "0001" not in script_files(workspace)
 
 
 def test_a_feature_is_saved_as_its_file_and_loads_again(workspace: Workspace) -> None:

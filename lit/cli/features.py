@@ -1,0 +1,243 @@
+"""`lit features`: scripts and named features, tried, judged and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lit.streams.workspace import Workspace
+
+Team = Annotated[str, typer.Option(help="the team")]
+Params = Annotated[list[str] | None, typer.Option("--param", "-p", help="a parameter, as name=value; repeatable")]
+On = Annotated[list[Path] | None, typer.Option("--on", help="source file with ticks; repeatable")]
+Adapter = Annotated[str, typer.Option(help="source adapter of the files")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    features = typer.Typer(no_args_is_help=True, help="Feature scripts and named features.")
+    features.command("list")(list_features)
+    features.command("scripts")(list_scripts)
+    features.command("show")(show)
+    features.command("test")(test)
+    features.command("judge")(judge)
+    features.command("save")(save)
+    app.add_typer(features, name="features")
+
+
+def list_features(team: Team = "demo", as_json: AsJson = False) -> None:
+    """List the team's named features."""
+    from lit.features.library import feature_names, read_feature
+
+    workspace = _workspace(team)
+    found = [read_feature(workspace, name) for name in feature_names(workspace)]
+    if as_json:
+        return _json(found)
+    for feature in found:
+        params = ", ".join(f"{name}={value}" for name, value in feature["params"].items())
+        typer.echo(f"{feature['name']}: {feature['script']}({params})")
+    if not found:
+        typer.echo(f"team {team!r} has no features yet; `lit features save NAME SCRIPT` makes one")
+    return None
+
+
+def list_scripts(team: Team = "demo", as_json: AsJson = False) -> None:
+    """List the scripts that a feature can be made of: the team's and the plugins'."""
+    from lit.features.library import script_files
+    from lit.features.scripts import ScriptError, read_outline
+
+    found = []
+    for name, (plugin, path) in script_files(_workspace(team)).items():
+        try:
+            summary = read_outline(path).summary
+        except ScriptError as error:
+            summary = f"not usable: {error}"
+        found.append({"name": name, "from": plugin or "team", "summary": summary})
+    if as_json:
+        return _json(found)
+    for script in found:
+        typer.echo(f"{script['name']:<22}{script['from']:<10}{script['summary']}")
+    return None
+
+
+def show(
+    script: Annotated[str, typer.Argument(help="a script")],
+    team: Team = "demo",
+    source: Annotated[bool, typer.Option("--source", help="its source")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a script's parameters, columns and, if asked, source."""
+    from lit.features.library import find_outline
+
+    outline = find_outline(_workspace(team), script)
+    if as_json:
+        return _json(
+            {
+                "name": outline.name,
+                "path": str(outline.path),
+                "digest": outline.digest,
+                "summary": outline.summary,
+                "form": outline.form.json(),
+                "columns": list(outline.columns),
+                "source": outline.source,
+            }
+        )
+    typer.echo(outline.source if source else f"{outline.name}: {outline.summary}\n{outline.path}")
+    if not source:
+        for field in outline.form.fields:
+            kind = f"[{', '.join(field.choices)}]" if field.choices else field.kind
+            bounds = "".join(f" {bound}" for bound in field.bounds)
+            default = "" if field.default is None else f", default {field.default}"
+            typer.echo(f"  {field.name} : {kind}{bounds}{default}\n      {field.help}")
+        typer.echo(f"  returns {', '.join(outline.columns) or 'columns that the docstring does not name'}")
+    return None
+
+
+def test(
+    name: Annotated[str, typer.Argument(help="a script or a named feature")],
+    on: On = None,
+    index: Annotated[int | None, typer.Option(help="where; left out: anywhere")] = None,
+    param: Params = None,
+    adapter: Adapter = "refinitiv",
+    team: Team = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Compute a script or feature at one index of source files: values, time, what it read, what it logged."""
+    import random
+
+    from lit.features.saving import tried
+    from lit.features.tapes import read_tape
+
+    workspace = _workspace(team)
+    script, params = _script(workspace, name, param)
+    with _tapes(workspace, adapter, on) as tapes:
+        if not tapes:
+            raise typer.BadParameter("name at least one file with ticks: --on FILE")
+        if index is None:
+            index = random.randrange(sum(len(read_tape(tape)) for tape in tapes))
+        answer = tried(workspace, name, script, params, tapes, index)
+    result = answer.value
+    if as_json:
+        return _json({**result, "log": answer.log})
+    if result["rejected"]:
+        typer.echo(f"index {index}: rejected by {result['by']}")
+    else:
+        _table(result["columns"], result["rows"])
+        typer.echo(f"index {index}, {len(result['rows'])} rows, {result['seconds'] * 1000:.2f} ms")
+    for read in result["reads"]:
+        typer.echo(f"read {read['text']}{'  (reaches beyond i)' if read['beyond'] else ''}")
+    typer.echo(answer.log, nl=False)
+    return None
+
+
+def judge(
+    names: Annotated[list[str] | None, typer.Argument(help="features; none: all of the team")] = None,
+    on: On = None,
+    adapter: Adapter = "refinitiv",
+    team: Team = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Change the future of random samples and tell which features notice; exit code 1 if one leaks or is unstable."""
+    from lit.features.library import feature_names, read_feature
+    from lit.features.saving import judged
+
+    workspace = _workspace(team)
+    verdicts = []
+    with _tapes(workspace, adapter, on) as tapes:
+        for name in names or feature_names(workspace):
+            saved = read_feature(workspace, name)
+            verdict = judged(workspace, name, saved["script"], saved["params"], tapes)
+            verdicts.append(verdict)
+            if not as_json:
+                _tell(verdict)
+    if as_json:
+        _json(verdicts)
+    if any(verdict["kind"] in ("leak", "unstable", "failing") for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def save(
+    name: Annotated[str, typer.Argument(help="name of the feature")],
+    script: Annotated[str, typer.Argument(help="the script that computes it")],
+    param: Params = None,
+    on: On = None,
+    adapter: Adapter = "refinitiv",
+    team: Team = "demo",
+) -> None:
+    """Judge a script with these parameters and save it as a named feature."""
+    from lit.features.saving import save_judged
+
+    workspace = _workspace(team)
+    with _tapes(workspace, adapter, on) as tapes:
+        verdict = save_judged(workspace, name, script, _pairs(param), tapes)
+    _tell(verdict)
+    typer.echo(f"saved: {workspace.path('features', f'{name}.json')}")
+
+
+def _workspace(team: str) -> Workspace:
+    from lit.settings import Settings
+    from lit.streams.workspace import Workspace
+
+    return Workspace(Settings().data, team)
+
+
+def _pairs(param: list[str] | None) -> dict[str, str]:
+    from lit.streams.errors import UserError
+
+    pairs = {}
+    for text in param or []:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"parameter {text!r} has no value: write name=value")
+        pairs[name] = value
+    return pairs
+
+
+def _script(workspace: Workspace, name: str, param: list[str] | None) -> tuple[str, dict[str, Any]]:
+    """Return script and parameters: of the feature of that name, else the script of that name."""
+    from lit.features.library import feature_names, read_feature
+
+    if name not in feature_names(workspace):
+        return name, dict(_pairs(param))
+    saved = read_feature(workspace, name)
+    return saved["script"], {**saved["params"], **_pairs(param)}
+
+
+@contextmanager
+def _tapes(workspace: Workspace, adapter: str, on: list[Path] | None) -> Iterator[list[Path]]:
+    import tempfile
+
+    from lit.features.tapes import tapes_of_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield tapes_of_files(workspace, adapter, on, Path(folder)) if on else []
+
+
+def _tell(verdict: dict[str, Any]) -> None:
+    typer.echo(
+        f"{verdict['feature']}: {verdict['kind']} ({verdict['samples']} samples, {verdict['changes']} other futures). "
+        f"{verdict['note']}"
+    )
+    for line in verdict["evidence"][:3]:
+        typer.echo(f"  {line}")
+
+
+def _table(columns: list[str], rows: list[list[float]], shown: int = 20) -> None:
+    texts = [[f"{value:.8g}" for value in row] for row in rows[-shown:]]
+    widths = [max(map(len, [name, *(row[n] for row in texts)])) for n, name in enumerate(columns)]
+    if len(rows) > shown:
+        typer.echo(f"… {len(rows) - shown} rows above")
+    for row in [columns, *texts]:
+        typer.echo("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
+
+
+def _json(value: Any) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value).decode())
