@@ -16,7 +16,6 @@ from typing import Any
 
 from lit.features.docstring import DocstringError, Documentation, read_documentation
 from lit.features.form import Form
-from lit.features.window import NeedMoreData
 from lit.streams.errors import UserError
 
 #: Sort key of a script that has no `sort_key`.
@@ -98,7 +97,7 @@ class Script(Outline):
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except (NeedMoreData, ScriptError):
+        except ScriptError:
             raise
         except Exception as error:
             raise failure(self.name, self.path, error) from error

@@ -27,7 +27,7 @@ KEPT_TICKS = 100_000
 KEPT_BARS = 65_536
 
 
-class NeedMoreData(Exception):  # noqa: N818 - a signal, not an error
+class NeedMoreData(BaseException):  # no `except Exception` of a script may swallow the signal
     """A read beyond what has arrived.
 
     `served` tells how many of the leading indices of a batch read need nothing more.

@@ -37,7 +37,7 @@ def test_the_generated_scripts_are_of_every_recipe_and_half_of_them_clean() -> N
 @pytest.mark.parametrize("number", range(100))
 def test_a_generated_script_is_judged_rightly(number: int) -> None:
     item: Generated = GENERATED[number]
-    verdict = judge(feature_of(item.source), tapes=TAPES, samples=10, seed=number)
+    verdict = judge(feature_of(item.source), tapes=TAPES, samples=6, seed=number)
     assert verdict.kind == item.kind, f"{item.recipe}: {verdict}\n{item.source}"
     assert bool(verdict.evidence) == (item.kind != "clean")
     assert verdict.usable_as_input == (item.kind in ("clean", "sampler"))

@@ -87,7 +87,7 @@ def test_what_a_script_prints_is_no_answer(tmp_path: Path) -> None:
 
 def test_a_feature_is_judged_in_a_child(tmp_path: Path) -> None:
     tape = tmp_path / "real.arrow"
-    write_tape(tape, ticks().slice(20_000, 30_000))
+    write_tape(tape, ticks().slice(20_000, 24_000))
     for name, kind in [("sma", "clean"), ("price_next_bars", "label")]:
         params = {"count": 2}
         features = payload([Feature(name, script(name), params)])

@@ -120,6 +120,22 @@ def test_waiting_for_data_is_no_error_of_the_script() -> None:
         feature("adapter[index + 1]['Price']").compute(window, 0, {})
 
 
+def test_a_script_that_catches_every_exception_still_waits_for_what_has_not_happened_yet() -> None:
+    source = """
+        def feature(adapter, index):
+            try:
+                return [adapter[index + 1]["Price"]]
+            except Exception:
+                return []
+        """
+    block = tick_block("A", 0, range(6), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0] * 6)
+    whole, parts = (FeatureEngine("A", [Feature("next", script(source))]) for _ in range(2))
+    expected = whole.feed(block).values["next"]
+    got = [parts.feed(block.slice(n, n + 1)) for n in range(6)]
+    assert np.concatenate([samples.values["next"] for samples in got if len(samples)]).tolist() == expected.tolist()
+    assert expected.tolist() == [[2.0], [3.0], [4.0], [5.0], [6.0]]
+
+
 # --- what scripts return ------------------------------------------------------------------------------------------
 
 
