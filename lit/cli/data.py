@@ -1,0 +1,81 @@
+"""`lit replay`: files into Kafka as ticks."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("replay")(replay_files)
+
+
+def replay_files(
+    files: Annotated[list[Path], typer.Argument(help="tick files, in the order of their time")],
+    stream: Annotated[str, typer.Option(help="name of the stream: the ticks go to its topic")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+    adapter: Annotated[str, typer.Option(help="the source adapter that reads the files")] = "refinitiv",
+    end: Annotated[bool, typer.Option(help="end each symbol's sequence behind the last file")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+) -> None:
+    """Replay files as ticks, as fast as Kafka takes them.
+
+    Each file is read to its end first, so that none is half-accepted. Stopped or killed, the same command goes on where
+    it stopped; run again after its end, it does nothing.
+    """
+    from threading import Event
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lit.settings import Settings
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.replay import ReplayProgress, plan_files, replay
+    from lit.streams.workspace import Workspace
+
+    settings, stop, console = Settings(), Event(), Console(stderr=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    plan = plan_files(Workspace(settings.data, team), adapter, files)
+    topic = topics.ticks(team, stream)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with (
+        kafka(settings.data, settings.kafka) as bootstrap,
+        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+    ):
+        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        task = bar.add_task(f"{len(files)} files", total=plan.raw_bytes, rate="")
+
+        def show(progress: ReplayProgress) -> None:
+            rate = f"{progress.ticks / max(progress.seconds, 1e-9):,.0f} ticks/s"
+            bar.update(task, completed=progress.read_bytes, rate=rate)
+
+        done = replay(bootstrap, topic.name, plan, end_marks=end, stop=stop, on_progress=show)
+    summary = {
+        "topic": topic.name,
+        "ticks": done.ticks,
+        "sent": done.sent,
+        "late": done.late,
+        "rejects": dict(done.rejects),
+        "symbols": done.symbols,
+        "seconds": round(done.seconds, 3),
+        "stopped": done.stopped,
+    }
+    typer.echo(json.dumps(summary) if as_json else _sentence(summary))
+
+
+def _sentence(summary: dict[str, object]) -> str:
+    if summary["stopped"]:
+        return f"stopped: {summary['sent']:,} ticks sent to {summary['topic']}; the same command goes on from here"
+    if not summary["sent"]:
+        return f"{summary['topic']} holds these {summary['ticks']:,} ticks already: nothing to do"
+    return (
+        f"{summary['sent']:,} ticks sent to {summary['topic']} in {summary['seconds']} s"
+        f" ({summary['late']:,} late, {sum(summary['rejects'].values()):,} rows refused)"  # type: ignore[attr-defined]
+    )
