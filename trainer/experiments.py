@@ -160,6 +160,8 @@ def stop(folder: RunFolder) -> None:
 
 def pause(folder: RunFolder) -> None:
     """Pause a run between two steps and free its device; `resume` continues it."""
+    if folder.is_program:
+        raise UserError(f"run {folder.name} is of a program, which can't be paused: stop it instead")
     _signal(folder, signal.SIGUSR1, "pause")
 
 
@@ -176,6 +178,8 @@ def resume(folder: RunFolder, *, device: str | None = None, epochs: int | None =
     status = folder.status()
     if status not in ENDED:
         raise UserError(f"run {folder.name} is {status}: it needs no resuming")
+    if folder.is_program:
+        raise UserError(f"run {folder.name} is of a program, which LIT can't go on with: start the program again")
     definition = folder.read_json("definition.json")
     definition["device"] = checked_device(device or definition["device"])
     definition["epochs"] = epochs or definition["epochs"]

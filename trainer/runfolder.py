@@ -75,6 +75,11 @@ class RunFolder:
         return f"{self.project}/{self.run}"
 
     @property
+    def is_program(self) -> bool:
+        """Whether a program of the user's own does the training (`lit.run`), and no canvas."""
+        return bool(self.read_json("definition.json").get("kind") == "code")
+
+    @property
     def models(self) -> Path:
         """Where models are."""
         return self.path / "saved_models"
