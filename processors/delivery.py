@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from lit.streams.clients import consumer, producer_config
+from lit.streams.clients import bounds, consumer, producer_config
 from lit.streams.errors import FaultError
 
 #: A transaction is closed after this many messages or this long, whatever comes first.
@@ -75,7 +75,7 @@ class TransactionalPartition:
         """Return the offset that the next message of a topic's same partition will have."""
         reader = consumer(self._bootstrap, f"{self._id}-end")
         try:
-            return int(reader.get_watermark_offsets(TopicPartition(topic, self._partition), _CALL_SECONDS)[1])
+            return bounds(reader, topic, self._partition, _CALL_SECONDS)[1]
         except KafkaException as error:
             raise FaultError(f"{topic} could not be read: {error.args[0].str()}") from error
         finally:

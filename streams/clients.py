@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from lit.streams.topics import MAX_MESSAGE_BYTES
 
@@ -42,3 +43,26 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
             **extra,
         }
     )
+
+
+#: What a broker answers about a topic in the moments after it was created.
+_YOUNG = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE)
+
+
+def bounds(reader: Consumer, topic: str, partition: int, seconds: float = 10.0) -> tuple[int, int]:
+    """Return a partition's first offset and the one that its next message will have.
+
+    Raises
+    ------
+    KafkaException
+        If the broker gives no answer; a topic that was just created is waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=seconds)
+            return int(low), int(high)
+        except KafkaException as error:
+            if error.args[0].code() not in _YOUNG or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

@@ -55,7 +55,11 @@ class ReplayPlan:
 
 @dataclass
 class ReplayProgress:
-    """How far a replay is; handed to the progress callback and returned at the end."""
+    """How far a replay is; handed to the progress callback and returned at the end.
+
+    `segments` are (symbol, ticks) of each file that was read to its end, in order of first appearance: the layout of
+    the files as one dataset.
+    """
 
     total_bytes: int
     read_bytes: int = 0
@@ -64,6 +68,7 @@ class ReplayProgress:
     late: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     symbols: dict[str, int] = field(default_factory=dict)
+    segments: list[tuple[str, int]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: bool = False
 
@@ -89,6 +94,7 @@ def blocks(plan: ReplayPlan, progress: ReplayProgress) -> Iterator[tuple[str, Ti
     """Yield (mark, block) of a plan in order; positions count on over files."""
     for mark, file in zip(plan.marks, plan.files, strict=True):
         report = FileReport(file.path)
+        counts: dict[str, int] = {}
 
         def advance(size: int) -> None:
             progress.read_bytes += size
@@ -99,8 +105,10 @@ def blocks(plan: ReplayPlan, progress: ReplayProgress) -> Iterator[tuple[str, Ti
                 batch = piece.batch.slice(start, BLOCK_TICKS)
                 first = progress.symbols.get(piece.symbol, 0)
                 progress.symbols[piece.symbol] = first + batch.num_rows
+                counts[piece.symbol] = counts.get(piece.symbol, 0) + batch.num_rows
                 progress.ticks += batch.num_rows
                 yield mark, TickBlock(piece.symbol, first, batch)
+        progress.segments.extend(counts.items())
         progress.late += report.late
         progress.rejects.update(report.rejects)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from lit.streams.clients import consumer
+from lit.streams.clients import bounds, consumer
 from lit.streams.codec import WATERMARK
 from lit.streams.errors import FaultError
 
@@ -44,7 +44,7 @@ class Tail:
             described = self._consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic]
             self._bounds: dict[int, tuple[int, int]] = {}
             for partition in described.partitions:
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT)
+                low, high = bounds(self._consumer, topic, partition, _TIMEOUT)
                 self._bounds[partition] = (max(low, (begin or {}).get(partition, 0)), high)
         except KafkaException as error:
             self.close()

@@ -99,3 +99,13 @@ def create_topics(bootstrap: str, *wanted: Topic, replication: int = 1) -> None:
                     f"Kafka at {bootstrap} did not create topic {name}: {error.args[0].str()}. "
                     "Is the broker running? `lit doctor` tells."
                 ) from error
+
+
+def delete_topics(bootstrap: str, *unwanted: Topic) -> None:
+    """Delete topics; those that do not exist, or a broker that is gone, are passed over."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
+    for future in admin.delete_topics([topic.name for topic in unwanted], request_timeout=10).values():
+        try:
+            future.result()
+        except KafkaException:
+            continue

@@ -15,7 +15,15 @@ def register(app: typer.Typer) -> None:
     workers = typer.Typer(no_args_is_help=True, help="Run one role alone, in this process, until Ctrl-C.")
     workers.command("bars")(bars)
     workers.command("sink")(sink)
+    workers.command("features")(features)
     app.add_typer(workers, name="worker")
+
+
+def _log(level: str) -> None:
+    """Log to stderr in one format; the libraries' own chatter from warnings on."""
+    logging.basicConfig(level=level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    for name in ("faust", "mode", "aiokafka", "kafka"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def bars(
@@ -31,7 +39,7 @@ def bars(
     from lit.streams.broker import kafka
 
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    _log(settings.log_level)
     wanted = tuple(sorted({Interval.parse(text) for text in intervals.split(",")}))
     with kafka(settings.data, settings.kafka) as bootstrap:
         config = BarsConfig(bootstrap, team, source, wanted, settings.replication)
@@ -52,7 +60,27 @@ def sink(
     from lit.streams.store_open import open_store
 
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
+    _log(settings.log_level)
     with kafka(settings.data, settings.kafka) as bootstrap, open_store(settings.data, settings.clickhouse) as stores:
         topics.create_topics(bootstrap, topics.ticks(team, source), replication=settings.replication)
         run(sink_app(bootstrap, team, source, stores.team(team)))
+
+
+def features(
+    build: Annotated[int, typer.Option(help="number of the build, as in the team's logs folder")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+) -> None:
+    """Compute a build's features and write its chunks; more workers of a build share its symbols."""
+    from lit.processors.app import run
+    from lit.processors.build import frozen_features, load_job
+    from lit.processors.features import features_app
+    from lit.settings import Settings
+    from lit.streams.broker import kafka
+    from lit.streams.workspace import Workspace
+
+    settings = Settings()
+    _log(settings.log_level)
+    workspace = Workspace(settings.data, team)
+    job = load_job(workspace, build)
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        run(features_app(job.job(workspace, bootstrap), frozen_features(workspace, job)))
