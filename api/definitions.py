@@ -1,0 +1,106 @@
+"""Streams and deployments as files of a team: read, written and deleted; the files are the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lit.api.errors import NotFoundError
+from lit.api.schemas import DeploymentFile, StreamFile
+from lit.features.intervals import Interval
+from lit.streams.errors import UserError
+from lit.streams.workspace import Workspace, checked_name
+
+M = TypeVar("M", bound=BaseModel)
+#: Bars that every stream has.
+DEFAULT_INTERVAL = "1minute"
+_FOLDERS: dict[type[BaseModel], tuple[str, str]] = {
+    StreamFile: ("streams", "stream"),
+    DeploymentFile: ("preview", "deployment"),
+}
+
+
+def teams(data: Path) -> list[str]:
+    """Return the teams that have a folder."""
+    if not data.is_dir():
+        return []
+    return sorted(path.name for path in data.iterdir() if path.is_dir() and _usable(path.name))
+
+
+def read_all(workspace: Workspace, kind: type[M]) -> dict[str, M]:
+    """Return a team's definitions by name; a file that cannot be read is left out (`read` says why)."""
+    found = {}
+    for path in sorted(workspace.path(_FOLDERS[kind][0]).glob("*.json")):
+        try:
+            found[path.stem] = read(workspace, kind, path.stem)
+        except UserError:
+            continue
+    return found
+
+
+def read(workspace: Workspace, kind: type[M], name: str) -> M:
+    """Return one definition.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of that name.
+    UserError
+        If its file is not usable.
+    """
+    path = _path(workspace, kind, name)
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise UserError(f"{path.name} is not a {_FOLDERS[kind][1]}: {where}: {first['msg']}") from error
+
+
+def write(workspace: Workspace, name: str, value: BaseModel) -> None:
+    """Write a definition at once: a reader sees the old file or the new one."""
+    path = _path(workspace, type(value), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(value.model_dump_json(indent=2) + "\n")
+    partial.replace(path)
+
+
+def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:
+    """Delete a definition; what it published stays in its topics."""
+    try:
+        _path(workspace, kind, name).unlink()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}") from error
+
+
+def intervals_of(stream: str, file: StreamFile | None, deployments: dict[str, DeploymentFile]) -> list[str]:
+    """Return the intervals whose bars a stream has: the default, its own wish, what deployments on it read."""
+    wanted = {DEFAULT_INTERVAL}
+    own = file.parameters.get("intervals") if file else None
+    if isinstance(own, list):
+        wanted.update(str(Interval.parse(text)) for text in own if isinstance(text, str))
+    wanted.update(
+        str(Interval.parse(deployment.parameters.interval))
+        for deployment in deployments.values()
+        if deployment.stream == stream
+    )
+    return [str(interval) for interval in sorted(map(Interval.parse, wanted))]
+
+
+def _path(workspace: Workspace, kind: type[BaseModel], name: str) -> Path:
+    folder, what = _FOLDERS[kind]
+    checked_name(name, what)
+    return workspace.path(folder, f"{name}.json")
+
+
+def _usable(name: str) -> bool:
+    try:
+        checked_name(name)
+    except UserError:
+        return False
+    return True

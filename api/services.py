@@ -1,0 +1,119 @@
+"""What routes work with; made once by the server and handed to each router."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from lit.api import definitions
+from lit.api.auth.keys import KeyStore
+from lit.api.broker_view import BrokerView
+from lit.api.config import ApiConfig
+from lit.api.errors import NotFoundError
+from lit.api.metrics import Metrics
+from lit.api.schemas import DeploymentFile, StreamFile
+from lit.api.workers import WorkerStatus
+from lit.streams.store import Stores
+from lit.streams.workspace import Workspace
+
+
+class Workers(Protocol):
+    """Supervision as routes see it."""
+
+    def statuses(self) -> list[WorkerStatus]:
+        """Return what each worker is doing, by name."""
+
+    def restart(self, name: str) -> None:
+        """Start a worker anew, also one that has failed."""
+
+    def wake(self) -> None:
+        """Look at the files now."""
+
+
+class NoWorkers:
+    """For a server that supervises nothing."""
+
+    def statuses(self) -> list[WorkerStatus]:
+        """Return nothing."""
+        return []
+
+    def restart(self, name: str) -> None:
+        """Refuse."""
+        raise NotFoundError(f"this server runs no workers, so {name!r} cannot be restarted")
+
+    def wake(self) -> None:
+        """Do nothing."""
+
+
+@dataclass
+class Services:
+    """Parts of one server."""
+
+    config: ApiConfig
+    stores: Stores
+    metrics: Metrics = field(default_factory=Metrics)
+    workers: Workers = field(default_factory=NoWorkers)
+    keys: KeyStore = field(init=False)
+    broker: BrokerView = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = KeyStore(self.config.private)
+        self.broker = BrokerView(self.config.bootstrap)
+
+    @property
+    def data(self) -> Path:
+        """The data root."""
+        return self.config.data
+
+    def workspace(self, team: str) -> Workspace:
+        """Return a team's folders.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such team.
+        """
+        workspace = Workspace(self.data, team)
+        if team not in self.teams():
+            raise NotFoundError(f"there is no team {team!r}")
+        return workspace
+
+    def teams(self) -> list[str]:
+        """Return the teams that have a folder or a tick topic."""
+        return sorted({*definitions.teams(self.data), *self.broker.teams()})
+
+    def streams(self, team: str) -> dict[str, StreamFile | None]:
+        """Return a team's streams; None for a tick topic without a file, filled by `lit replay` say."""
+        found: dict[str, StreamFile | None] = dict(definitions.read_all(Workspace(self.data, team), StreamFile))
+        topics_of_files = {name.replace(" ", "_") for name in found}
+        found.update({name: None for name in self.broker.sources(team) if name not in topics_of_files})
+        return dict(sorted(found.items()))
+
+    def deployments(self, team: str) -> dict[str, DeploymentFile]:
+        """Return a team's deployments."""
+        return definitions.read_all(Workspace(self.data, team), DeploymentFile)
+
+    def intervals(self, team: str, stream: str) -> list[str]:
+        """Return the intervals whose bars a stream has.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such stream.
+        """
+        streams = self.streams(team)
+        if stream not in streams:
+            raise NotFoundError(f"team {team!r} has no stream {stream!r}")
+        found = set(definitions.intervals_of(stream, streams[stream], self.deployments(team)))
+        begin = f"lit.{team}.bars.{stream}.".replace(" ", "_")
+        return sorted(found | {n.removeprefix(begin) for n in self.broker.names() if n.startswith(begin)})
+
+    def symbols(self, team: str, stream: str) -> list[str]:
+        """Return the symbols of a stream that the store has ticks of."""
+        found = self.stores.team(team).segments(stream.replace(" ", "_"))
+        return sorted(segment.symbol for segment in found)
+
+    def status_of(self, worker: str) -> WorkerStatus | None:
+        """Return the status of a worker by name."""
+        return next((status for status in self.workers.statuses() if status.name == worker), None)
