@@ -1,0 +1,44 @@
+"""Which workers should run, by the files of the teams and the tick topics that exist."""
+
+from __future__ import annotations
+
+import sys
+
+from lit.api.definitions import intervals_of
+from lit.api.services import Services
+from lit.api.workers import WorkerSpec
+from lit.streams.errors import UserError
+
+#: Tick topics of builds have workers of their own.
+BUILD_PREFIX = "build"
+#: The command line of this environment, wherever its scripts are.
+_COMMAND = "from lit.cli import main; main()"
+
+
+def desired_workers(services: Services) -> list[WorkerSpec]:
+    """Return the workers of all teams: bars and sink of each stream, its adapter, and the deployments."""
+    return [spec for team in services.teams() for spec in _team_workers(services, team)]
+
+
+def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
+    deployments = services.deployments(team)
+    specs = []
+    for stream, file in services.streams(team).items():
+        if file is None and stream.startswith(BUILD_PREFIX):
+            continue
+        try:
+            intervals = ",".join(intervals_of(stream, file, deployments))
+        except UserError:  # a file changed by hand: what it says of intervals is left out
+            intervals = ",".join(intervals_of(stream, None, {}))
+        if file is not None:
+            specs.append(_spec(services, team, "stream", stream, "--name", stream))
+        specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
+        specs.append(_spec(services, team, "sink", stream, "--source", stream))
+    specs += [_spec(services, team, "deployment", name, "--name", name) for name in deployments]
+    return specs
+
+
+def _spec(services: Services, team: str, role: str, name: str, *options: str) -> WorkerSpec:
+    argv = (sys.executable, "-c", _COMMAND, "worker", role, "--team", team, *options)
+    log = services.config.private / "logs" / f"{team}.{role}.{name}.log"
+    return WorkerSpec(f"{team}/{role}.{name}", role, argv, log)
