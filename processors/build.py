@@ -24,6 +24,7 @@ from lit.features.dataset import Layout, Segment
 from lit.features.feature import Feature
 from lit.features.library import load_features
 from lit.features.schema import Schema, load_schema
+from lit.features.scripts import load_script
 from lit.processors.chunks import merge_chunks, plan_chunks, read_index
 from lit.processors.features import BuildJob
 from lit.streams import topics
@@ -38,11 +39,21 @@ _VERSIONED = ("numpy", "pandas", "numba", "pyarrow", "h5py")
 
 
 class FrozenFeature(msgspec.Struct, frozen=True):
-    """A feature as a build began with it."""
+    """A feature as a build began with it; its source goes with asset, run and vault item."""
 
     script: str
     digest: str
+    source: str
     params: dict[str, Any]
+
+    @classmethod
+    def of(cls, feature: Feature) -> FrozenFeature:
+        """Freeze a feature."""
+        return cls(feature.script.name, feature.script.digest, feature.script.source, dict(feature.params))
+
+    def thaw(self, name: str) -> Feature:
+        """Make the feature again from what was frozen, whatever the team's script says by now."""
+        return Feature(name, load_script(Path(f"{self.script}.py"), self.source), self.params)
 
 
 class FrozenJob(msgspec.Struct, frozen=True):
@@ -143,7 +154,7 @@ def build(
         schema,
         {str(file.path): file.digest for file in plan.files},
         plan.adapter.digest,
-        {f.name: FrozenFeature(f.script.name, f.script.digest, dict(f.params)) for f in features},
+        {feature.name: FrozenFeature.of(feature) for feature in features},
         [],
         {name: importlib.metadata.version(name) for name in _VERSIONED},
     )
@@ -189,13 +200,9 @@ def load_job(workspace: Workspace, number: int) -> FrozenJob:
     return msgspec.json.decode(path.read_bytes(), type=FrozenJob)
 
 
-def frozen_features(workspace: Workspace, job: FrozenJob) -> list[Feature]:
-    """Load a job's features, checked to be those that the build began with."""
-    features = load_features(workspace, job.schema.features)
-    for feature in features:
-        if feature.script.digest != job.features[feature.name].digest:
-            raise UserError(f"script {feature.script.name!r} was edited while build {job.build} ran: build again")
-    return features
+def frozen_features(job: FrozenJob) -> list[Feature]:
+    """Return a job's features, in the schema's order, as the build began with them."""
+    return [job.features[name].thaw(name) for name in job.schema.features]
 
 
 def _raw_path(workspace: Workspace, path: str) -> Path:

@@ -37,6 +37,10 @@ class DeploymentConfig:
     ticker: str | None = None
     replication: int = 1
 
+    def serves(self, symbol: str) -> bool:
+        """Whether a symbol is wanted: the ticker is it, or is it without its venue (`AAPL` of `AAPL.O`)."""
+        return self.ticker is None or self.ticker in (symbol, symbol.rpartition(".")[0])
+
     @property
     def app_id(self) -> str:
         """Consumer group and begin of the transactional ids."""
@@ -135,8 +139,7 @@ class DeploymentPartition:
 
     def _new_bars(self, bars: list[Bar]) -> Iterator[Bar]:
         for bar in bars:
-            wanted = self._config.ticker is None or bar.symbol == self._config.ticker
-            if wanted and bar.ordinal > self._seen.get(bar.symbol, -1):
+            if self._config.serves(bar.symbol) and bar.ordinal > self._seen.get(bar.symbol, -1):
                 self._seen[bar.symbol] = bar.ordinal
                 yield bar
 

@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     workers.command("bars")(bars)
     workers.command("sink")(sink)
     workers.command("features")(features)
+    workers.command("deployment")(deployment)
     app.add_typer(workers, name="worker")
 
 
@@ -83,4 +84,31 @@ def features(
     workspace = Workspace(settings.data, team)
     job = load_job(workspace, build)
     with kafka(settings.data, settings.kafka) as bootstrap:
-        run(features_app(job.job(workspace, bootstrap), frozen_features(workspace, job)))
+        run(features_app(job.job(workspace, bootstrap), frozen_features(job)))
+
+
+def deployment(
+    name: Annotated[str, typer.Option(help="the deployment, a file in the team's preview folder")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+) -> None:
+    """Predict at each closed bar of a deployment's stream, and score what was predicted."""
+    from lit.processors.app import run
+    from lit.serving.deployment import deployment_app
+    from lit.serving.opening import config_of, load_deployment, open_model
+    from lit.settings import Settings
+    from lit.streams.broker import kafka
+    from lit.streams.errors import UserError
+    from lit.streams.workspace import Workspace
+
+    settings = Settings()
+    _log(settings.log_level)
+    workspace = Workspace(settings.data, team)
+    found = load_deployment(workspace, name)
+    if not found.output.models:
+        raise UserError(f"deployment {name!r} has no model: choose at least one vault item for it")
+    models = [open_model(workspace, model) for model in found.output.models]
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        config = config_of(workspace, found, bootstrap, settings.replication)
+        config.create_topics()
+        logging.getLogger("deployment").info("%s serves %s on %s", name, found.output.models, found.stream)
+        run(deployment_app(config, models))
