@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
+import pyarrow as pa
+
 from lit.streams.errors import UserError
 from lit.streams.ingest import FileReport, read_ticks
 from lit.streams.ingest_bytes import SourceFile, verify
@@ -22,6 +24,7 @@ from lit.streams.replay_send import Sender
 from lit.streams.replay_tail import Tail
 from lit.streams.sources import Adapter, load_adapter
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
+from lit.streams.timeline import Clock, Pace, timeline
 from lit.streams.workspace import Workspace
 
 #: Ticks in a block at the most.
@@ -92,25 +95,36 @@ def plan_files(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> Rep
 
 def blocks(plan: ReplayPlan, progress: ReplayProgress) -> Iterator[tuple[str, TickBlock]]:
     """Yield (mark, block) of a plan in order; positions count on over files."""
-    for mark, file in zip(plan.marks, plan.files, strict=True):
-        report = FileReport(file.path)
-        counts: dict[str, int] = {}
+    for batches in _files(plan, progress):
+        for mark, symbol, batch in batches:
+            first = progress.symbols.get(symbol, 0)
+            progress.symbols[symbol] = first + batch.num_rows
+            yield mark, TickBlock(symbol, first, batch)
 
-        def advance(size: int) -> None:
-            progress.read_bytes += size
 
-        pieces = read_ticks(file, plan.adapter, quarantine_path(plan.workspace, file.path), report, on_bytes=advance)
-        for piece in pieces:
-            for start in range(0, piece.batch.num_rows, BLOCK_TICKS):
-                batch = piece.batch.slice(start, BLOCK_TICKS)
-                first = progress.symbols.get(piece.symbol, 0)
-                progress.symbols[piece.symbol] = first + batch.num_rows
-                counts[piece.symbol] = counts.get(piece.symbol, 0) + batch.num_rows
-                progress.ticks += batch.num_rows
-                yield mark, TickBlock(piece.symbol, first, batch)
-        progress.segments.extend(counts.items())
-        progress.late += report.late
-        progress.rejects.update(report.rejects)
+def _files(plan: ReplayPlan, progress: ReplayProgress) -> list[Iterator[tuple[str, str, pa.RecordBatch]]]:
+    return [_batches(plan, file, mark, progress) for mark, file in zip(plan.marks, plan.files, strict=True)]
+
+
+def _batches(
+    plan: ReplayPlan, file: SourceFile, mark: str, progress: ReplayProgress
+) -> Iterator[tuple[str, str, pa.RecordBatch]]:
+    """Yield (mark, symbol, batch) of a file, and account for it in `progress` when it is at its end."""
+    report = FileReport(file.path)
+    counts: dict[str, int] = {}
+
+    def advance(size: int) -> None:
+        progress.read_bytes += size
+
+    for piece in read_ticks(file, plan.adapter, quarantine_path(plan.workspace, file.path), report, on_bytes=advance):
+        counts[piece.symbol] = counts.get(piece.symbol, 0) + piece.batch.num_rows
+        for start in range(0, piece.batch.num_rows, BLOCK_TICKS):
+            batch = piece.batch.slice(start, BLOCK_TICKS)
+            progress.ticks += batch.num_rows
+            yield mark, piece.symbol, batch
+    progress.segments.extend(counts.items())
+    progress.late += report.late
+    progress.rejects.update(report.rejects)
 
 
 def replay(
@@ -118,16 +132,19 @@ def replay(
     topic: str,
     plan: ReplayPlan,
     *,
+    pace: Pace | None = None,
     end_marks: bool = False,
     stop: Event | None = None,
     on_progress: Callable[[ReplayProgress], None] | None = None,
 ) -> ReplayProgress:
-    """Send a plan's ticks as fast as Kafka takes them, skipping what the topic holds already.
+    """Send a plan's ticks, as fast as Kafka takes them or at a pace, skipping what the topic holds already.
 
     Parameters
     ----------
     bootstrap, topic
         Where to; the topic must exist.
+    pace
+        How fast market time passes, symbols in step; none: file after file, as fast as possible.
     end_marks
         Whether to end each symbol's sequence, as a build's topic needs; nothing can be added behind that.
     stop
@@ -147,19 +164,24 @@ def replay(
     """
     progress = ReplayProgress(plan.raw_bytes)
     began = time.monotonic()
+    stop = stop or Event()
     tail = Tail(bootstrap, topic)
     sender = Sender(bootstrap, topic, DELIVERY_SECONDS)
+    clock = Clock(pace, stop) if pace else None
     try:
         _refuse_foreign(tail, plan, topic)
-        for mark, block in blocks(plan, progress):
-            if stop is not None and stop.is_set():
+        for mark, item, due in _items(plan, progress, pace):
+            rest = _missing(tail, item)
+            if rest is None:
+                continue
+            if clock:
+                sender.poll(0)
+                clock.wait(due)
+            if stop.is_set():
                 progress.stopped = True
                 break
-            last = tail.last("", block.symbol)
-            rest = block.slice(last.next_index - block.first_index) if last else block
-            if len(rest):
-                sender.send(rest, mark, int(rest.timestamp[-1]))
-                progress.sent += len(rest)
+            sender.send(rest, mark, due)
+            progress.sent += len(rest) if isinstance(rest, TickBlock) else 0
             progress.seconds = time.monotonic() - began
             if on_progress is not None:
                 on_progress(progress)
@@ -173,6 +195,27 @@ def replay(
         tail.close()
     progress.seconds = time.monotonic() - began
     return progress
+
+
+def _items(
+    plan: ReplayPlan, progress: ReplayProgress, pace: Pace | None
+) -> Iterator[tuple[str, TickBlock | Watermark, int]]:
+    if pace is not None:
+        yield from timeline(_files(plan, progress), pace, progress.symbols)
+        return
+    for mark, block in blocks(plan, progress):
+        yield mark, block, int(block.timestamp[-1])
+
+
+def _missing(tail: Tail, item: TickBlock | Watermark) -> TickBlock | Watermark | None:
+    """Return what the topic lacks of an item: all of it, its rest, or nothing."""
+    last = tail.last("", item.symbol)
+    if last is None:
+        return item
+    if isinstance(item, Watermark):
+        return item if item.next_index >= last.next_index and not last.ends else None
+    rest = item.slice(last.next_index - item.first_index)
+    return rest if len(rest) else None
 
 
 def _refuse_foreign(tail: Tail, plan: ReplayPlan, topic: str) -> None:

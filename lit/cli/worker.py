@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     workers.command("bars")(bars)
     workers.command("sink")(sink)
     workers.command("features")(features)
+    workers.command("stream")(stream)
     workers.command("deployment")(deployment)
     app.add_typer(workers, name="worker")
 
@@ -85,6 +86,43 @@ def features(
     job = load_job(workspace, build)
     with kafka(settings.data, settings.kafka) as bootstrap:
         run(features_app(job.job(workspace, bootstrap), frozen_features(job)))
+
+
+def stream(
+    name: Annotated[str, typer.Option(help="the stream, a file in the team's streams folder")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+) -> None:
+    """Feed a stream's ticks into its topic, until its adapter has no more or Ctrl-C."""
+    import signal
+    from pathlib import Path
+    from threading import Event
+
+    from lit.settings import Settings
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.errors import UserError
+    from lit.streams.live import load_stream, replay_parameters
+    from lit.streams.replay import plan_files, replay
+    from lit.streams.workspace import Workspace
+
+    settings, stop = Settings(), Event()
+    _log(settings.log_level)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    workspace = Workspace(settings.data, team)
+    found = load_stream(workspace, name)
+    if found.adapter.name != "replay":
+        raise UserError(f"stream {name!r}: adapter {found.adapter.name!r} is unknown (there is: replay)")
+    parameters = replay_parameters(name, found)
+    pace = parameters.pace()
+    plan = plan_files(workspace, parameters.adapter, [workspace.root / "raw" / Path(p) for p in parameters.paths])
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        topic = topics.ticks(team, name)
+        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        done = replay(bootstrap, topic.name, plan, pace=pace, stop=stop)
+    logging.getLogger("stream").info(
+        "%s: %d ticks sent, %s", name, done.sent, "stopped" if done.stopped else "at its end"
+    )
 
 
 def deployment(
