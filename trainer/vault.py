@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ class VaultItem:
         What the model takes, in its order.
     label : FeatureSpec
         What it predicts.
-    outputs : int
-        Numbers in a prediction.
     digest : str
         `sha256:…` of the model file.
     lineage : dict
@@ -96,7 +95,7 @@ def add(workspace: Workspace, project: str, run: int, epoch: int, name: str | No
         "tags": [],
         "lineage": {"asset": described["asset"], **definition},
     }
-    (draft / "item.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    _write(draft / "item.json", record)
     draft.replace(root / name)
     return load(workspace, name)
 
@@ -126,10 +125,108 @@ def items(workspace: Workspace) -> list[VaultItem]:
     return [_read(path.parent) for path in sorted(workspace.path("vault").glob("[!.]*/item.json"))]
 
 
+def edit(workspace: Workspace, name: str, *, notes: str | None = None, tags: Sequence[str] | None = None) -> VaultItem:
+    """Replace an item's notes or tags; what is not given stays.
+
+    Raises
+    ------
+    UserError
+        If there is no such item, or a tag is not usable.
+    """
+    path = load(workspace, name).path / "item.json"
+    record = json.loads(path.read_text("utf-8"))
+    if notes is not None:
+        record["notes"] = notes
+    if tags is not None:
+        record["tags"] = list(dict.fromkeys(checked_name(tag, "tag") for tag in tags))
+    _write(path, record)
+    return load(workspace, name)
+
+
+def delete(workspace: Workspace, name: str) -> None:
+    """Delete an item for good.
+
+    Raises
+    ------
+    UserError
+        If there is no such item, or a deployment uses it.
+    """
+    path = workspace.path("vault", name)
+    if not (path / "item.json").is_file():
+        load(workspace, name)
+    if used := deployments(workspace, name):
+        raise UserError(f"vault item {name!r} is used by deployment {', '.join(used)}: delete that first")
+    gone = path.with_name(f".deleted.{name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.replace(gone)  # at once gone for readers, whatever happens to the files
+    shutil.rmtree(gone)
+
+
+def deployments(workspace: Workspace, name: str) -> list[str]:
+    """List the team's deployments that use an item, by name."""
+    found = []
+    for path in sorted(workspace.path("preview").glob("*.json")):
+        try:
+            models = json.loads(path.read_text("utf-8"))["output"]["models"]
+        except (ValueError, KeyError, TypeError):
+            continue  # a damaged deployment uses nothing; its own screen says so
+        names = [model.get("name") if isinstance(model, dict) else model for model in models]
+        if name in names:
+            found.append(path.stem)
+    return found
+
+
+def kept_of_run(folder: RunFolder) -> dict[int, list[str]]:
+    """Return which epochs of a run are in the vault, and under which names."""
+    found: dict[int, list[str]] = {}
+    for item in items(folder.workspace):
+        if (item.project, item.run) == (folder.project, folder.run):
+            found.setdefault(item.epoch, []).append(item.name)
+    return found
+
+
+def compare(workspace: Workspace, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Set items side by side: where they are from, all metrics, and each node's properties that they differ in.
+
+    Returns
+    -------
+    dict
+        Row's name → a value for each item; None where an item has none.
+    """
+    chosen = [load(workspace, name) for name in names]
+    rows: dict[str, list[Any]] = {
+        "run": [f"{item.project}/{item.run}" for item in chosen],
+        "epoch": [item.epoch for item in chosen],
+        "asset": [item.lineage.get("asset", {}).get("digest") for item in chosen],
+    }
+    for name in dict.fromkeys(name for item in chosen for name in item.metrics if name != "epoch"):
+        rows[name] = [item.metrics.get(name) for item in chosen]
+    settings = [_settings(item) for item in chosen]
+    for name in dict.fromkeys(name for each in settings for name in each):
+        values = [each.get(name) for each in settings]
+        if any(value != values[0] for value in values):
+            rows[name] = values
+    return rows
+
+
 def file_digest(path: Path) -> str:
     """Return `sha256:…` of a file."""
     with path.open("rb") as stream:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    draft = path.with_name(f".draft.{path.name}")
+    draft.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    draft.replace(path)
+
+
+def _settings(item: VaultItem) -> dict[str, Any]:
+    """Return `node.property` → value of an item's canvas, or a program's parameters."""
+    nodes = item.lineage.get("canvas", {}).get("nodes", [])
+    found = {f"{node['id']}.{name}": value for node in nodes for name, value in node.get("properties", {}).items()}
+    found |= {f"{node['id']}.component": node["component"] for node in nodes}
+    return found | dict(item.lineage.get("parameters", {}))
 
 
 def _read(path: Path) -> VaultItem:
