@@ -1,18 +1,22 @@
-"""`lit replay`: files into Kafka as ticks."""
+"""`lit replay` and `lit cache`: files into Kafka as ticks, and into the store."""
 
 from __future__ import annotations
 
 import json
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lit.streams.timeline import Pace
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("replay")(replay_files)
+    app.command("cache")(cache_files)
 
 
 def replay_files(
@@ -20,10 +24,12 @@ def replay_files(
     stream: Annotated[str, typer.Option(help="name of the stream: the ticks go to its topic")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
     adapter: Annotated[str, typer.Option(help="the source adapter that reads the files")] = "refinitiv",
+    speed: Annotated[str, typer.Option(help="max, or seconds of the market a second: 1, 60…")] = "max",
+    start: Annotated[str, typer.Option(help="ISO time; with a speed: ticks before it go out at once")] = "",
     end: Annotated[bool, typer.Option(help="end each symbol's sequence behind the last file")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
-    """Replay files as ticks, as fast as Kafka takes them.
+    """Replay files as ticks, as fast as Kafka takes them or at a speed.
 
     Each file is read to its end first, so that none is half-accepted. Stopped or killed, the same command goes on where
     it stopped; run again after its end, it does nothing.
@@ -42,6 +48,7 @@ def replay_files(
     settings, stop, console = Settings(), Event(), Console(stderr=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    pace = _pace(speed, start)
     plan = plan_files(Workspace(settings.data, team), adapter, files)
     topic = topics.ticks(team, stream)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
@@ -56,7 +63,7 @@ def replay_files(
             rate = f"{progress.ticks / max(progress.seconds, 1e-9):,.0f} ticks/s"
             bar.update(task, completed=progress.read_bytes, rate=rate)
 
-        done = replay(bootstrap, topic.name, plan, end_marks=end, stop=stop, on_progress=show)
+        done = replay(bootstrap, topic.name, plan, pace=pace, end_marks=end, stop=stop, on_progress=show)
     summary = {
         "topic": topic.name,
         "ticks": done.ticks,
@@ -68,6 +75,51 @@ def replay_files(
         "stopped": done.stopped,
     }
     typer.echo(json.dumps(summary) if as_json else _sentence(summary))
+
+
+def _pace(speed: str, start: str) -> Pace | None:
+    from lit.streams.errors import UserError
+    from lit.streams.live import ReplayParameters
+
+    if speed == "max":
+        return None
+    try:
+        factor = float(speed)
+    except ValueError:
+        raise UserError(f"speed {speed!r} is neither max nor a number such as 1 or 60") from None
+    return ReplayParameters([], speed=factor, start=start or None).pace()
+
+
+def cache_files(
+    files: Annotated[list[Path], typer.Argument(help="tick files")],
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+    adapter: Annotated[str, typer.Option(help="the source adapter that reads the files")] = "refinitiv",
+) -> None:
+    """Put files into the tick store, through Kafka; what is there already is not sent again."""
+    from lit.settings import Settings
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.cache import await_cached, cache_file
+    from lit.streams.store_open import open_store, running_server
+    from lit.streams.workspace import Workspace
+
+    settings = Settings()
+    workspace = Workspace(settings.data, team)
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        topic = topics.ticks(team, adapter)
+        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        entries = []
+        for path in files:
+            entry = cache_file(workspace, adapter, path.absolute(), bootstrap, topic.name)
+            typer.echo(f"{path.name}: {entry.ticks:,} ticks sent, {sum(entry.rejects.values()):,} rows refused")
+            entries.append(entry)
+        if settings.clickhouse or running_server(settings.data):
+            with open_store(settings.data, settings.clickhouse) as stores:
+                for entry in entries:
+                    await_cached(workspace, entry, stores.team(team))
+            typer.echo(f"{len(entries)} files cached")
+        else:
+            typer.echo("the ticks are in Kafka; the sink of a running `lit up` takes them into the store")
 
 
 def _sentence(summary: dict[str, object]) -> str:

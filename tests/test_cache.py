@@ -1,0 +1,50 @@
+"""The cache: files in any order become origins of the store, each once; the count is reconciled before it is cached."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lit.streams import topics
+from lit.streams.cache import await_cached, cache_file, cached_files
+from lit.streams.errors import FaultError
+from lit.streams.store_open import open_store
+from lit.streams.workspace import Workspace
+from tests.tape import SAMPLES, real_ticks
+
+
+@pytest.mark.kafka
+def test_files_in_any_order_are_each_stored_once(kafka: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "cache")
+    topic = topics.ticks("cache", "refinitiv")
+    topics.create_topics(kafka, topic)
+    paths = [SAMPLES / f"IBM.N_2013100{day}.csv.gz" for day in (8, 7)]
+    entries = [cache_file(workspace, "refinitiv", path, kafka, topic.name) for path in paths]
+    again = cache_file(workspace, "refinitiv", paths[0], kafka, topic.name)
+    assert again == entries[0] and not again.cached
+    (workspace.root / "raw" / ".cached.json").unlink()  # a crash before the file was noted: nothing is sent twice
+    entries = [cache_file(workspace, "refinitiv", path, kafka, topic.name) for path in paths]
+    with open_store(tmp_path, None) as stores, pytest.raises(FaultError, match="sink"):
+        await_cached(workspace, entries[0], stores.team("cache"), seconds=0.5)
+
+    command = [sys.executable, "-m", "lit.cli", "worker", "sink", "--team", "cache", "--source", "refinitiv"]
+    env = {**os.environ, "LIT_KAFKA": kafka, "LIT_DATA": str(tmp_path)}
+    with (tmp_path / "sink.log").open("ab") as log:
+        sink = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    with pytest.raises(subprocess.TimeoutExpired):
+        sink.wait(20)  # one process may have the store open, so the sink is given its time
+    sink.terminate()
+    sink.wait(30)
+    with open_store(tmp_path, None) as stores:
+        store = stores.team("cache")
+        tape = real_ticks("IBM.N", 2)
+        for entry in entries:
+            assert await_cached(workspace, entry, store).cached
+        first_day = store.window("refinitiv", "IBM.N", 0, entries[1].ticks, origin=entries[1].origin)
+        assert first_day.price.tobytes() == tape.price[: entries[1].ticks].tobytes()
+        assert store.count("refinitiv") == len(tape)
+    assert all(entry.cached for entry in cached_files(workspace).values())
