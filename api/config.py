@@ -18,11 +18,17 @@ class ApiConfig:
         Kafka's bootstrap servers.
     static
         Folder of the built page.
+    replication
+        Replicas of topics that the server makes.
+    embedded
+        Whether the broker is this data folder's own: all its topics are then ours to process.
     """
 
     data: Path
     bootstrap: str
     static: Path = Path(__file__).parent / "static"
+    replication: int = 1
+    embedded: bool = False
 
     @property
     def private(self) -> Path:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import sys
 
+from lit.api import definitions
 from lit.api.definitions import intervals_of
 from lit.api.services import Services
 from lit.api.workers import WorkerSpec
 from lit.streams.errors import UserError
 
 #: Tick topics of builds have workers of their own.
-BUILD_PREFIX = "build"
+BUILD_PREFIX = "build-"
 #: The command line of this environment, wherever its scripts are.
 _COMMAND = "from lit.cli import main; main()"
 
 
 def desired_workers(services: Services) -> list[WorkerSpec]:
-    """Return the workers of all teams: bars and sink of each stream, its adapter, and the deployments."""
-    return [spec for team in services.teams() for spec in _team_workers(services, team)]
+    """Return the workers of all teams: bars and sink of each stream, its adapter, and the deployments.
+
+    On a cluster that others may share, only teams with a folder here are ours.
+    """
+    teams = set(definitions.teams(services.data))
+    if services.config.embedded:
+        teams |= services.broker.teams()
+    return [spec for team in sorted(teams) for spec in _team_workers(services, team)]
 
 
 def _team_workers(services: Services, team: str) -> list[WorkerSpec]:

@@ -173,7 +173,7 @@ def test_workers_of_a_killed_supervisor_are_ended_by_the_next(tmp_path: Path) ->
 
 @pytest.mark.kafka
 def test_what_should_run_follows_the_files_and_topics(kafka: str, tmp_path: Path) -> None:
-    services = Services(ApiConfig(tmp_path, kafka), HttpStores("http://127.0.0.1:9", ""))
+    services = Services(ApiConfig(tmp_path, kafka, embedded=True), HttpStores("http://127.0.0.1:9", ""))
     (tmp_path / "watched/streams").mkdir(parents=True)
     (tmp_path / "watched/preview").mkdir()
     (tmp_path / "watched/streams/feed.json").write_text('{"adapter": {"name": "replay"}, "parameters": {}}')

@@ -1,0 +1,74 @@
+"""`lit up` and `lit status`: the whole of LIT on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up")(up)
+    app.command("status")(status)
+
+
+def up(
+    workers: Annotated[bool, typer.Option(help="run the workers that the teams' files ask for")] = True,
+) -> None:
+    """Start broker, store, API, page and workers; Ctrl-C stops all of it in order."""
+    import logging
+    import signal
+    from threading import Event
+
+    from lit.api.server import running
+    from lit.settings import Settings
+
+    settings, stop = Settings(), Event()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s - %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )  # fmt: skip
+    logging.getLogger("lit.api.access").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with running(settings, supervise=workers) as server:
+        if not server.started_here:
+            typer.echo(f"LIT runs already: {server.login_url}")
+            return
+        typer.echo(f"LIT is at {server.login_url}  (Ctrl-C ends it)")
+        stop.wait()
+        typer.echo("Ending …", err=True)
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="the server's own answer")] = False) -> None:
+    """Show what runs; exit code 1 if nothing does."""
+    import httpx
+
+    from lit.settings import Settings
+    from lit.streams.errors import FaultError
+    from lit.streams.store_open import running_server
+
+    settings = Settings()
+    found = running_server(settings.data)
+    if found is None:
+        raise FaultError(f"LIT does not run over {settings.data.resolve()}: `lit up` starts it")
+    url, token = found
+    try:
+        answer = httpx.get(
+            f"{url}/api/status", headers={"Authorization": f"Bearer {token}"}, timeout=15, trust_env=False
+        )
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise FaultError(f"LIT at {url} does not answer: {error}") from error
+    if as_json:
+        typer.echo(answer.text)
+        return
+    what = answer.json()
+    typer.echo(f"server  {url}")
+    typer.echo(f"broker  {what['broker']['bootstrap']}{'' if what['broker']['reachable'] else '  does not answer'}")
+    for worker in what["workers"]:
+        note = f"  {worker['last_error']}" if worker["last_error"] else ""
+        typer.echo(
+            f"{worker['status']:<8} {worker['name']}  restarts {worker['restarts']}  since {worker['since']}{note}"
+        )
