@@ -1,0 +1,93 @@
+import type { Bar } from "../api/types";
+import { price, quantity, signed } from "../format/number";
+import { full } from "../format/time";
+import type { LiveStore } from "../live/store";
+import { useSlice } from "../live/use-live";
+import { probability, verdict } from "../live/verdict";
+import { barAt, type Call } from "../live/view";
+import { VerdictMark } from "../parts/icons";
+
+interface LegendProps {
+  store: LiveStore;
+  hovered: number | null;
+}
+
+/** The bar under the crosshair, else the latest. */
+function useBar({ store, hovered }: LegendProps): { bar: Bar | null; forming: boolean } {
+  const bars = useSlice(store, (s) => s.view.bars);
+  const forming = useSlice(store, (s) => s.view.forming);
+  if (hovered === null) return { bar: forming ?? bars.at(-1) ?? null, forming: forming !== null };
+  if (forming?.ordinal === hovered) return { bar: forming, forming: true };
+  return { bar: barAt(bars, hovered), forming: false };
+}
+
+export function PriceLegend({
+  store,
+  hovered,
+  title,
+  zone,
+}: LegendProps & { title: string; zone: { zone: string; label: string } }) {
+  const { bar, forming } = useBar({ store, hovered });
+  const change = bar ? bar.close - bar.open : 0;
+  return (
+    <div className="legend legend-price" data-testid="legend">
+      <strong>{title}</strong>
+      {bar ? (
+        <>
+          <span className="legend-time">
+            {full(Date.parse(bar.start), zone.zone)} <span className="faint">{zone.label}</span>
+          </span>
+          {(["open", "high", "low", "close"] as const).map((field) => (
+            <span key={field}>
+              <abbr title={field}>{field[0]?.toUpperCase()}</abbr>{" "}
+              <b className={change < 0 ? "down" : "up"}>{price(bar[field])}</b>
+            </span>
+          ))}
+          <span className={change < 0 ? "down" : "up"}>
+            {signed(change, 2)} ({signed((change / bar.open) * 100, 2)} %)
+          </span>
+          {forming ? <span className="tag">forming</span> : null}
+        </>
+      ) : null}
+    </div>
+  );
+}
+
+export function VolumeLegend({ store, hovered, top }: LegendProps & { top: number }) {
+  const { bar } = useBar({ store, hovered });
+  return (
+    <div className="legend" style={{ top }}>
+      Volume
+      {bar ? (
+        <>
+          <b>{quantity(bar.volume)}</b>
+          <span>
+            in <b>{quantity(bar.trades)}</b> trades, mean <b>{bar.mean_trade_size.toFixed(0)}</b>, max{" "}
+            <b>{quantity(bar.max_trade_size)}</b>
+          </span>
+        </>
+      ) : null}
+    </div>
+  );
+}
+
+export function CallsLegend({ store, hovered, model, top }: LegendProps & { model: string | null; top: number }) {
+  const calls = useSlice(store, (s) => (model === null ? undefined : s.view.calls.get(model)));
+  const call: Call | null = (hovered === null ? calls?.at(-1) : barAt(calls ?? [], hovered)) ?? null;
+  return (
+    <div className="legend" style={{ top }}>
+      {model ?? "Predictions"}
+      {call ? (
+        <span>
+          p <b>{probability(call.prediction).toFixed(3)}</b> <VerdictMark verdict={verdict(call)} /> {verdict(call)}
+        </span>
+      ) : (
+        <span className="faint">{calls?.length ? "no prediction at this bar" : "no prediction yet"}</span>
+      )}
+      <span className="legend-key">
+        <VerdictMark verdict="right" /> right <VerdictMark verdict="wrong" /> wrong <VerdictMark verdict="pending" />{" "}
+        pending
+      </span>
+    </div>
+  );
+}
