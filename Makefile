@@ -23,6 +23,9 @@ setup: .venv/.installed  ## install everything into .venv
 lock: | $(UV)  ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
 
+demo: setup  ## from tick files to live predictions; ARGS=--once stops by itself
+	$(BIN)/lit demo $(ARGS)
+
 test: setup  ## run all tests
 	$(BIN)/python -m pytest
 
@@ -31,4 +34,4 @@ lint: setup  ## lint, format check and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p lit.streams -p lit.features -p lit.processors
 
-.PHONY: help setup lock test lint
+.PHONY: help setup lock demo test lint
