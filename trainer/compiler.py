@@ -76,7 +76,7 @@ def compile_canvas(
     output = node_of_role(canvas, components, "output")
     assert output is not None
     label = features[components[output.component].values(output.properties)["feature"]]
-    model = keras.Model([tensor for _, tensor in built.inputs], built.tensors[output.id], name=_layer_name(canvas.name))
+    model = keras.Model([tensor for _, tensor in built.inputs], built.tensors[output.id], name=layer_name(canvas.name))
     return Compiled(model, tuple(spec for spec, _ in built.inputs), label, built.settings, tuple(built.nodes))
 
 
@@ -119,7 +119,7 @@ class _Builder:
         values = component.values(node.properties)
         extra = {"spec": self._spec(node)} if component.role in ("input", "output") else {}
         try:
-            return component.make()(name=_layer_name(node.id), inputs=incoming, **extra, **values)
+            return component.make()(name=layer_name(node.id), inputs=incoming, **extra, **values)
         except UserError as error:
             raise CanvasError(self._canvas.name, [Problem(node.id, str(error))]) from error
         except Exception as error:
@@ -145,5 +145,6 @@ class _Builder:
         return total
 
 
-def _layer_name(text: str) -> str:
+def layer_name(text: str) -> str:
+    """Return a node's id as Keras allows it for a layer."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace
+    from lit.trainer.asset import FeatureSpec
     from lit.trainer.canvas import Canvas
     from lit.trainer.runfolder import RunFolder
 
@@ -49,6 +50,9 @@ def train(
     epochs: Epochs = None,
     description: Annotated[str, typer.Option(help="what is tried")] = "",
     check: Annotated[bool, typer.Option("--check", help="show what each node becomes, and train nothing")] = False,
+    script: Annotated[
+        Path | None, typer.Option(help="write a program that builds the model with Keras alone, and train nothing")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return as soon as the run is started")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,6 +65,8 @@ def train(
     workspace = _workspace(team)
     design = _canvas(workspace, canvas)
     design.settings |= {name: value for name, value in (("project", project), ("asset", asset)) if value}
+    if script:
+        return _write_script(workspace, design, script)
     if check:
         return _check(workspace, design, as_json)
     folder = start(workspace, design, device=device, epochs=epochs, description=description)
@@ -189,16 +195,10 @@ def _follow(folder: RunFolder, as_json: bool, stops: bool = True) -> None:
 def _check(workspace: Workspace, design: Canvas, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from lit.streams.errors import UserError
-    from lit.trainer.asset import Asset, asset_path
     from lit.trainer.compiler import compile_canvas
     from lit.trainer.component import load_components
 
-    asset = design.settings.get("asset")
-    if not asset:
-        raise UserError(f"canvas {design.name!r} does not say its asset: fill in its settings, or name one by --asset")
-    with Asset(asset_path(workspace, str(asset))[0]) as part:
-        compiled = compile_canvas(design, load_components(workspace), part.features)
+    compiled = compile_canvas(design, load_components(workspace), _features(workspace, design))
     if as_json:
         typer.echo(json.dumps({"nodes": [asdict(node) for node in compiled.nodes]}))
         return
@@ -206,6 +206,30 @@ def _check(workspace: Workspace, design: Canvas, as_json: bool) -> None:
         shape = " × ".join("any" if size is None else str(size) for size in node.shape)
         typer.echo(f"{node.node:<20}{node.component:<20}{shape:<20}{node.parameters:>12,} weights")
     typer.echo(f"{'in all':<60}{sum(node.parameters for node in compiled.nodes):>12,} weights")
+
+
+def _write_script(workspace: Workspace, design: Canvas, path: Path) -> None:
+    from lit.streams.errors import UserError
+    from lit.trainer.component import load_components
+    from lit.trainer.script import as_script
+
+    text = as_script(design, load_components(workspace), _features(workspace, design))
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise UserError(f"script {str(path)!r} can't be written: {error.strerror}") from error
+    typer.echo(f"{path} builds the model of canvas {design.name!r} with Keras alone")
+
+
+def _features(workspace: Workspace, design: Canvas) -> dict[str, FeatureSpec]:
+    from lit.streams.errors import UserError
+    from lit.trainer.asset import Asset, asset_path
+
+    asset = design.settings.get("asset")
+    if not asset:
+        raise UserError(f"canvas {design.name!r} does not say its asset: fill in its settings, or name one by --asset")
+    with Asset(asset_path(workspace, str(asset))[0]) as part:
+        return part.features
 
 
 def _canvas(workspace: Workspace, named: str) -> Canvas:
