@@ -18,7 +18,8 @@ $(UV):
 	$(BIN)/python -m lit.streams.broker setup
 	@touch $@
 
-setup: .venv/.installed  ## install everything into .venv
+setup: .venv/.installed  ## install everything into .venv and build the page
+	@$(BIN)/python ui/build.py
 
 lock: | $(UV)  ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
