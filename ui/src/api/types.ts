@@ -55,11 +55,12 @@ export interface Summary {
 
 export interface Stream {
   name: string;
-  adapter: string | { name: string };
+  /** Null: a topic that was filled by hand, without a file. */
+  adapter: string | null;
   parameters: Record<string, unknown>;
   symbols: string[];
   status: string;
-  intervals?: string[];
+  intervals: string[];
 }
 
 export interface Deployment {

@@ -4,11 +4,13 @@ import {
   ColorType,
   CrosshairMode,
   createChart,
+  createSeriesMarkers,
   type HistogramData,
   HistogramSeries,
   type IChartApi,
   type ICustomSeriesPaneView,
   type ISeriesApi,
+  type ISeriesMarkersPluginApi,
   type LogicalRange,
   TickMarkType,
   type Time,
@@ -39,7 +41,7 @@ export interface LiveChartOptions {
 
 const RIGHT_MARGIN = 6;
 const OLDER_WHEN_WITHIN = 30;
-const DEFAULT_COUNT = 140;
+const DEFAULT_BAR_WIDTH = 7.5;
 const STRETCH = { price: 62, volume: 14, calls: 24 };
 
 /** Candles, volume and predictions on one time scale. React stays out: it hands over views and gets events. */
@@ -48,12 +50,15 @@ export class LiveChart {
   private readonly candles: ISeriesApi<"Candlestick">;
   private readonly volume: ISeriesApi<"Histogram">;
   private readonly calls: ISeriesApi<"Custom", Time, CallPoint, CallsOptions> | null;
+  private readonly pointer: ISeriesMarkersPluginApi<Time>;
   private readonly axis = new Axis();
   private readonly observer: ResizeObserver;
   private shown: View | null = null;
   private model: string | null = null;
   private palette: Palette;
   private zone: string;
+  private lastColour = "";
+  private picked: number | null = null;
   private restored = false;
   private settling = 0;
 
@@ -79,6 +84,7 @@ export class LiveChart {
       localization: { timeFormatter: (key: Time) => full(this.axis.start(key as number), this.zone) },
     });
     this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: true }, 0);
+    this.pointer = createSeriesMarkers(this.candles);
     this.volume = this.chart.addSeries(
       HistogramSeries,
       { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false },
@@ -118,11 +124,12 @@ export class LiveChart {
     if (all) this.replace(view);
     else this.extend(before, view);
     const calls = model === null ? [] : (view.calls.get(model) ?? []);
+    this.colourLast(view);
     if (all || model !== this.model || before?.calls !== view.calls) this.showCalls(calls);
     this.model = model;
     if (view.ready && !this.restored) {
       this.restored = true;
-      this.restore(this.options.range ?? { kind: "latest", count: DEFAULT_COUNT });
+      this.restore(this.options.range ?? { kind: "latest", count: this.defaultCount() });
     }
   }
 
@@ -161,7 +168,9 @@ export class LiveChart {
       color: palette.text,
     };
     this.calls?.applyOptions(marks as object);
-    if (this.shown) this.replace(this.shown);
+    if (!this.shown) return;
+    this.replace(this.shown);
+    this.colourLast(this.shown);
   }
 
   setZone(zone: string): void {
@@ -171,6 +180,17 @@ export class LiveChart {
       localization: { timeFormatter: (key: Time) => full(this.axis.start(key as number), this.zone) },
       timeScale: { tickMarkFormatter: (key: Time, kind: TickMarkType) => this.tickLabel(key as number, kind) },
     });
+  }
+
+  /** Point at a bar, or at none. */
+  pick(ordinal: number | null): void {
+    this.picked = ordinal;
+    const key = ordinal === null ? null : this.axis.key(ordinal);
+    this.pointer.setMarkers(
+      key === null
+        ? []
+        : [{ time: key as UTCTimestamp, position: "aboveBar", shape: "arrowDown", color: this.palette.right, size: 1 }],
+    );
   }
 
   jumpToLatest(): void {
@@ -195,7 +215,11 @@ export class LiveChart {
       {
         priceLineVisible: false,
         lastValueVisible: false,
-        priceFormat: { type: "custom", formatter: (p: number) => p.toFixed(2), minMove: 0.01 },
+        priceFormat: {
+          type: "custom",
+          formatter: (p: number) => (p < -0.001 || p > 1.001 ? "" : p.toFixed(2)),
+          minMove: 0.01,
+        },
         autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }),
       },
       2,
@@ -220,6 +244,7 @@ export class LiveChart {
     this.axis.reset(bars);
     this.candles.setData(bars.map((bar) => this.candle(bar)));
     this.volume.setData(bars.map((bar) => this.volumeOf(bar)));
+    this.pick(this.picked);
     const fresh = this.axis.ordinalAt(0);
     if (!range || first === null || fresh === null) return;
     // Who watches the latest bar goes on doing so; who looks at the past keeps it in place.
@@ -230,8 +255,8 @@ export class LiveChart {
   private extend(before: View, view: View): void {
     if (before.bars !== view.bars) {
       const known = before.bars.at(-1)?.ordinal ?? -1;
-      for (const bar of view.bars.slice(-1 - (view.bars.length - before.bars.length))) {
-        if (bar.ordinal >= known) this.update(bar);
+      for (const bar of view.bars.slice(before.bars.length - view.bars.length)) {
+        if (bar.ordinal > known) this.update(bar);
       }
     }
     if (view.forming && before.forming !== view.forming) this.update(view.forming);
@@ -240,6 +265,15 @@ export class LiveChart {
   private update(bar: Bar): void {
     this.candles.update(this.candle(bar));
     this.volume.update(this.volumeOf(bar));
+  }
+
+  /** The label of the last price would else take a hollow bar's fill. */
+  private colourLast(view: View): void {
+    const last = view.forming ?? view.bars.at(-1);
+    const colour = last && last.close < last.open ? this.palette.down : this.palette.up;
+    if (colour === this.lastColour) return;
+    this.lastColour = colour;
+    this.candles.applyOptions({ priceLineColor: colour });
   }
 
   private showCalls(calls: readonly Call[]): void {
@@ -274,7 +308,11 @@ export class LiveChart {
 
   private visibleCount(): number {
     const range = this.chart.timeScale().getVisibleLogicalRange();
-    return range ? Math.max(5, Math.round(range.to - range.from)) : DEFAULT_COUNT;
+    return range ? Math.max(5, Math.round(range.to - range.from)) : this.defaultCount();
+  }
+
+  private defaultCount(): number {
+    return Math.max(20, Math.round(this.container.clientWidth / DEFAULT_BAR_WIDTH));
   }
 
   private rangeChanged(range: LogicalRange | null): void {

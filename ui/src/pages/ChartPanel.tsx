@@ -72,6 +72,7 @@ export function ChartPanel({ store, selection, search, change, model, zone }: Ch
         made?.show(store.view, now.current.model);
       };
       draw();
+      made.pick(now.current.search.bar ?? null);
       forget = store.subscribe(() => {
         frame ||= requestAnimationFrame(draw);
       });
@@ -89,6 +90,7 @@ export function ChartPanel({ store, selection, search, change, model, zone }: Ch
   useEffect(() => chart.current?.setPalette(palettes[scheme]), [scheme]);
   useEffect(() => chart.current?.setZone(zone.zone), [zone.zone]);
   useEffect(() => chart.current?.show(store.view, model), [store, model]);
+  useEffect(() => chart.current?.pick(search.bar ?? null), [search.bar]);
   useShortcuts(chart, () => change({ bar: undefined }));
 
   return (

@@ -32,6 +32,7 @@ export function PriceLegend({
   return (
     <div className="legend legend-price" data-testid="legend">
       <strong>{title}</strong>
+      {forming ? <span className="tag">forming</span> : null}
       {bar ? (
         <>
           <span className="legend-time">
@@ -46,7 +47,6 @@ export function PriceLegend({
           <span className={change < 0 ? "down" : "up"}>
             {signed(change, 2)} ({signed((change / bar.open) * 100, 2)} %)
           </span>
-          {forming ? <span className="tag">forming</span> : null}
         </>
       ) : null}
     </div>

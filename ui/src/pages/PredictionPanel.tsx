@@ -236,7 +236,8 @@ function Recent({ calls, zone, change }: { calls: readonly Call[]; zone: string;
               onClick={() => change({ bar: call.ordinal })}
             >
               <span>
-                <span className="faint">{day(start, zone).slice(4)}</span> {clock(start, zone, true)}
+                <span className="faint">{day(start, zone).slice(4)}</span>{" "}
+                {clock(start, zone, !call.interval.endsWith("minute"))}
               </span>
               <span className="num">{probability(call.prediction).toFixed(3)}</span>
               <span className="num">{call.outcome ? side(call.outcome) : "–"}</span>

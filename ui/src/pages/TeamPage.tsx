@@ -71,7 +71,7 @@ function StreamRows({ team, rows }: { team: string; rows: Stream[] }) {
                   {stream.name}
                 </Link>
               </td>
-              <td>{typeof stream.adapter === "string" ? stream.adapter : stream.adapter.name}</td>
+              <td>{stream.adapter ?? <span className="faint">topic only</span>}</td>
               <td className="wrap">{stream.symbols.join(", ") || <span className="faint">none yet</span>}</td>
               <td>
                 <Status status={stream.status} />

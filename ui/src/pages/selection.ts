@@ -18,7 +18,7 @@ export function select(search: StreamSearch, stream: Stream, deployments: readon
   if (symbol === undefined) return null;
   const fitting = here.filter((one) => serves(one, symbol) && (!search.interval || one.interval === search.interval));
   const deployment = search.deployment === "none" ? null : (fitting.find((one) => one === named) ?? fitting[0] ?? null);
-  const interval = search.interval ?? deployment?.interval ?? stream.intervals?.[0] ?? "1minute";
+  const interval = search.interval ?? deployment?.interval ?? stream.intervals[0] ?? "1minute";
   return { symbol, interval, deployment };
 }
 
@@ -28,7 +28,7 @@ export function serves(deployment: Deployment, symbol: string): boolean {
 
 /** Intervals to offer: those of the stream's bars if the server tells them, and those of its deployments. */
 export function intervalsOf(stream: Stream, deployments: readonly Deployment[], chosen: string): string[] {
-  const offered = stream.intervals?.length ? stream.intervals : COMMON_INTERVALS;
+  const offered = stream.intervals.length ? stream.intervals : COMMON_INTERVALS;
   const own = deployments.filter((one) => one.stream === stream.name).map((one) => one.interval);
   return [...new Set([...offered, ...own, chosen])];
 }
