@@ -1,0 +1,88 @@
+import { describe, expect, it } from "vitest";
+import type { Bar, Forming, Prediction, Score } from "../src/api/types";
+import type { Message } from "../src/live/messages";
+import { verdict } from "../src/live/verdict";
+import { barAt, emptyView, prepend, receive, type View } from "../src/live/view";
+
+const bar = (ordinal: number) => ({ ordinal, close: ordinal }) as Bar;
+const forming = (ordinal: number) => ({ ordinal, last_timestamp: "" }) as Forming;
+const said = (ordinal: number, p = 0.7, model = "m") => ({ ordinal, model, prediction: [p] }) as Prediction;
+const score = (ordinal: number, outcome: number, p = 0.7) => ({ ...said(ordinal, p), outcome: [outcome] }) as Score;
+const all = (messages: Partial<Message>[], view: View = emptyView) =>
+  messages.reduce((state, message) => receive(state, message as Message), view);
+const snapshot = (bars: Bar[]): Partial<Message> => ({
+  type: "snapshot",
+  bars,
+  forming: null,
+  predictions: [],
+  scores: [],
+  summary: null,
+});
+const ordinals = (list: readonly { ordinal: number }[]) => list.map((item) => item.ordinal);
+
+describe("a view", () => {
+  it("grows by closed bars, each once", () => {
+    const view = all([snapshot([bar(0), bar(1)]), { type: "bar", bar: bar(2) }, { type: "bar", bar: bar(2) }]);
+    expect(ordinals(view.bars)).toEqual([0, 1, 2]);
+  });
+
+  it("drops the open bar when it closes, and only then", () => {
+    const open = all([snapshot([bar(0)]), { type: "forming", bar: forming(2) }, { type: "bar", bar: bar(1) }]);
+    expect(open.forming?.ordinal).toBe(2);
+    expect(receive(open, { type: "bar", seq: 1, bar: bar(2) }).forming).toBeNull();
+  });
+
+  it("replaces a prediction by its score, in whatever order they come", () => {
+    const view = all([
+      { type: "prediction", prediction: said(1) },
+      { type: "score", score: score(0, 1), summary: null },
+      { type: "prediction", prediction: said(0) },
+    ]);
+    const calls = view.calls.get("m") ?? [];
+    expect(ordinals(calls)).toEqual([0, 1]);
+    expect(calls.map(verdict)).toEqual(["right", "pending"]);
+  });
+
+  it("keeps models apart", () => {
+    const view = all([
+      { type: "prediction", prediction: said(0, 0.1, "a") },
+      { type: "prediction", prediction: said(0, 0.9, "b") },
+    ]);
+    expect(view.calls.get("a")?.[0]?.prediction).toEqual([0.1]);
+    expect(view.calls.get("b")?.[0]?.prediction).toEqual([0.9]);
+  });
+
+  it("keeps older bars over a fresh snapshot if they join up with it", () => {
+    const before = prepend(all([snapshot([bar(3), bar(4)])]), [bar(1), bar(2), bar(3)]);
+    expect(ordinals(before.bars)).toEqual([1, 2, 3, 4]);
+    expect(ordinals(all([snapshot([bar(4), bar(5)])], before).bars)).toEqual([1, 2, 3, 4, 5]);
+    expect(ordinals(all([snapshot([bar(9)])], before).bars)).toEqual([9]);
+  });
+
+  it("counts updates that were merged", () => {
+    const view = all([
+      { type: "lagged", missed: 3 },
+      { type: "lagged", missed: 4 },
+    ]);
+    expect(view.merged).toBe(7);
+  });
+
+  it("finds by ordinal", () => {
+    const bars = [2, 4, 7].map(bar);
+    expect(barAt(bars, 4)?.ordinal).toBe(4);
+    expect(barAt(bars, 5)).toBeNull();
+    expect(barAt([], 5)).toBeNull();
+  });
+});
+
+describe("a verdict", () => {
+  it.each([
+    [[0.5], [1], "right"],
+    [[0.49], [1], "wrong"],
+    [[0.49], [0], "right"],
+    [[0.2, 0.7, 0.1], [0, 1, 0], "right"],
+    [[0.2, 0.7, 0.1], [0, 0, 1], "wrong"],
+  ])("of %j with outcome %j is %s", (prediction, outcome, expected) => {
+    expect(verdict({ ...said(0), prediction, outcome })).toBe(expected);
+  });
+});
