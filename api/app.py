@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI
 
 from lit.api.auth.access import authorise, check_routes
 from lit.api.errors import add_handlers
+from lit.api.live.hub import Hub
 from lit.api.page import page_router
-from lit.api.routes import account, definitions, store, system
+from lit.api.routes import account, definitions, live, records, store, system
 from lit.api.services import Services
 
 
-class Lifespan(Protocol):
-    """What begins and ends with the server's event loop."""
-
-    def __call__(self, app: FastAPI) -> AbstractAsyncContextManager[Any]:
-        """Return the context that the server runs in."""
-
-
-def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(services: Services) -> FastAPI:
     """Return the application over a server's parts.
 
     Raises
@@ -30,6 +24,14 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     FaultError
         If a route declares no role.
     """
+    hub = Hub(services)
+    services.live_symbols = hub.symbols
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await hub.close()
+
     app = FastAPI(
         title="LIT",
         version=version("lit"),
@@ -45,6 +47,8 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
         account.router(services.keys),
         system.router(services),
         definitions.router(services),
+        records.router(services, hub),
+        live.router(services, hub),
         store.router(services.stores),
         page_router(services.config.static),  # takes whatever path is left
     ):

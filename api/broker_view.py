@@ -36,6 +36,11 @@ class BrokerView:
                 self._asked = time.monotonic()
             return self._names
 
+    def forget(self) -> None:
+        """Ask Kafka anew at the next question: what is missed may have been made just now."""
+        with self._lock:
+            self._asked = float("-inf")
+
     def reachable(self) -> bool:
         """Tell whether Kafka answered when last asked, at most a second ago."""
         self.names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +55,7 @@ class Services:
     stores: Stores
     metrics: Metrics = field(default_factory=Metrics)
     workers: Workers = field(default_factory=NoWorkers)
+    live_symbols: Callable[[str, str], frozenset[str]] = field(default=lambda *_: frozenset())
     keys: KeyStore = field(init=False)
     broker: BrokerView = field(init=False)
 
@@ -94,6 +96,21 @@ class Services:
         """Return a team's deployments."""
         return definitions.read_all(Workspace(self.data, team), DeploymentFile)
 
+    def existing(self, team: str, stream: str) -> dict[str, StreamFile | None]:
+        """Return a team's streams if `stream` is among them.
+
+        Raises
+        ------
+        NotFoundError
+            If it is not.
+        """
+        for ask_again in (False, True):
+            if ask_again:
+                self.broker.forget()
+            if stream in (streams := self.streams(team)):
+                return streams
+        raise NotFoundError(f"team {team!r} has no stream {stream!r}: add it first")
+
     def intervals(self, team: str, stream: str) -> list[str]:
         """Return the intervals whose bars a stream has.
 
@@ -102,17 +119,15 @@ class Services:
         NotFoundError
             If there is no such stream.
         """
-        streams = self.streams(team)
-        if stream not in streams:
-            raise NotFoundError(f"team {team!r} has no stream {stream!r}")
+        streams = self.existing(team, stream)
         found = set(definitions.intervals_of(stream, streams[stream], self.deployments(team)))
         begin = f"lit.{team}.bars.{stream}.".replace(" ", "_")
         return sorted(found | {n.removeprefix(begin) for n in self.broker.names() if n.startswith(begin)})
 
     def symbols(self, team: str, stream: str) -> list[str]:
-        """Return the symbols of a stream that the store has ticks of."""
-        found = self.stores.team(team).segments(stream.replace(" ", "_"))
-        return sorted(segment.symbol for segment in found)
+        """Return the symbols of a stream: those stored, and those seen live."""
+        stored = {segment.symbol for segment in self.stores.team(team).segments(stream)}
+        return sorted(stored | self.live_symbols(team, stream))
 
     def status_of(self, worker: str) -> WorkerStatus | None:
         """Return the status of a worker by name."""

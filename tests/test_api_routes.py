@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIWebSocketRoute
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from lit.api.app import create_app
 from lit.api.auth.access import walk
@@ -53,8 +55,13 @@ def test_only_health_login_logout_and_the_page_answer_strangers(services: Servic
     stranger = TestClient(app)
     closed = 0
     for route in walk(app.routes):
+        path = route.path.replace("{path:path}", "anything")  # type: ignore[attr-defined]
+        if isinstance(route, APIWebSocketRoute):
+            with pytest.raises(WebSocketDisconnect) as refused, stranger.websocket_connect(path + "?symbol=A"):
+                pass
+            assert refused.value.code == 1008
+            continue
         for method in route.methods:  # type: ignore[attr-defined]
-            path = route.path.replace("{path:path}", "anything")  # type: ignore[attr-defined]
             reply = stranger.request(method, path.replace("{team}", "a").replace("{name}", "b"))
             if path in ("/api/health", "/api/login", "/api/logout", "/anything"):
                 assert reply.status_code != 403

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from lit.api import definitions
 from lit.api.auth.roles import Role, needs
-from lit.api.errors import ConflictError, NotFoundError
+from lit.api.errors import ConflictError
 from lit.api.schemas import DeploymentFile, DeploymentView, StreamFile, StreamView
 from lit.api.services import Services
 from lit.features.intervals import Interval
@@ -58,8 +58,7 @@ def router(services: Services) -> APIRouter:
         """Add a deployment, or change one."""
         if body.name != name:
             raise UserError(f"the body names the deployment {body.name!r}, the path {name!r}: make them the same")
-        if body.stream not in services.streams(team):
-            raise NotFoundError(f"team {team!r} has no stream {body.stream!r}: add it first")
+        services.existing(team, body.stream)
         for model in body.output.models:
             checked_name(model, "model")
         body.parameters.interval = str(Interval.parse(body.parameters.interval))

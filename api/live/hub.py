@@ -1,0 +1,128 @@
+"""The streams that the server follows: opened when first asked for, each with its reader thread and its view."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+
+from lit.api.errors import NotFoundError
+from lit.api.live.reader import Batch, Kind, StreamReader
+from lit.api.live.view import StreamView
+from lit.api.services import Services
+from lit.streams import topics
+from lit.streams.errors import FaultError
+
+#: Reading a stream's history to its end; then the answer is "try again", while reading goes on.
+OPEN_SECONDS = 30.0
+
+
+@dataclass
+class Followed:
+    """A stream that is read."""
+
+    view: StreamView
+    reader: StreamReader
+
+
+class Hub:
+    """Follows streams; belongs to the event loop of the server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._followed: dict[tuple[str, str], Followed] = {}
+        self._asked: set[tuple[str, str, Kind]] = set()
+
+    async def open(
+        self, team: str, stream: str, interval: str | None = None, deployment: str | None = None
+    ) -> StreamView:
+        """Return the view of a stream once what is asked for was read to its end.
+
+        Raises
+        ------
+        NotFoundError
+            If the stream, its interval or the deployment does not exist.
+        FaultError
+            If reading takes too long: Kafka may be gone.
+        """
+        kinds: list[Kind] = [("bars", interval)] if interval else []
+        if deployment:
+            kinds += [("predictions", deployment), ("scores", deployment)]
+        new = [kind for kind in kinds if (team, stream, kind) not in self._asked]
+        if new:
+            await run_in_threadpool(self._prepare, team, stream, interval, deployment)
+        followed = self._follow(team, stream)
+        for kind in new:
+            if (team, stream, kind) not in self._asked:  # another request may have been faster
+                self._asked.add((team, stream, kind))
+                followed.reader.add(kind)
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                for kind in kinds:
+                    await followed.view.ready(kind).wait()
+        except TimeoutError as error:
+            raise FaultError(f"stream {stream!r} is still being read, or Kafka does not answer: try again") from error
+        return followed.view
+
+    def symbols(self, team: str, stream: str) -> frozenset[str]:
+        """Return the symbols seen in a stream, if it is followed; any thread may ask."""
+        followed = self._followed.get((team, stream))
+        return followed.view.symbols if followed else frozenset()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        readers = [followed.reader for followed in self._followed.values()]
+        self._followed.clear()
+        self._asked.clear()
+        for reader in readers:
+            reader.stop()
+        await asyncio.gather(*(run_in_threadpool(reader.join) for reader in readers))
+
+    def _prepare(self, team: str, stream: str, interval: str | None, deployment: str | None) -> None:
+        services = self._services
+        known = services.intervals(team, stream)
+        if interval and interval not in known:
+            services.broker.forget()
+            known = services.intervals(team, stream)
+        if interval and interval not in known:
+            raise NotFoundError(f"stream {stream!r} has no bars of {interval}: it has {', '.join(known)}")
+        if deployment:
+            found = services.deployments(team).get(deployment)
+            if found is None or found.stream != stream:
+                raise NotFoundError(f"stream {stream!r} of team {team!r} has no deployment {deployment!r}")
+        wanted = [topics.ticks(team, stream)]
+        if interval:
+            wanted.append(topics.bars(team, stream, interval))
+        if deployment:
+            wanted += [topics.predictions(team, deployment), topics.scores(team, deployment)]
+        topics.create_topics(services.config.bootstrap, *wanted, replication=services.config.replication)
+
+    def _follow(self, team: str, stream: str) -> Followed:
+        found = self._followed.get((team, stream))
+        if found is None:
+            view, loop = StreamView(), asyncio.get_running_loop()
+
+            def deliver(batch: Batch) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and we with it
+                    loop.call_soon_threadsafe(self._apply, team, stream, view, batch)
+
+            def failed() -> None:
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._forget, team, stream)
+
+            reader = StreamReader(self._services.config.bootstrap, team, stream, deliver, failed)
+            found = self._followed[team, stream] = Followed(view, reader)
+        return found
+
+    def _apply(self, team: str, stream: str, view: StreamView, batch: Batch) -> None:
+        view.apply(batch)
+        self._services.metrics.hub_lag.labels(team, stream).set(view.lag)
+
+    def _forget(self, team: str, stream: str) -> None:
+        """Drop a stream whose reader failed: whoever asks next opens it anew."""
+        followed = self._followed.pop((team, stream), None)
+        self._asked = {asked for asked in self._asked if asked[:2] != (team, stream)}
+        if followed is not None:
+            followed.view.ended.set()

@@ -1,0 +1,142 @@
+"""What the server knows of a stream: histories, open bars, how predictions do; and the channels that watch it.
+
+Belongs to the event loop. A batch is applied whole before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from typing import Any
+
+from lit.api.live.channel import Channel
+from lit.api.live.forming import Forming, Key
+from lit.api.live.reader import Batch, Kind
+from lit.serving.score_summary import ScoreBook, Summary
+from lit.streams.records import Bar, Prediction, Score
+
+#: Bars, predictions and scores kept of each symbol; older ones are in the topics.
+KEPT = 20_000
+SHOWN = 500
+#: A channel without clients is forgotten after this time; who comes back later gets a snapshot.
+IDLE_SECONDS = 300.0
+
+#: (interval, symbol, deployment)
+ChannelKey = tuple[str, str, str | None]
+
+
+class StreamView:
+    """State of one stream."""
+
+    def __init__(self) -> None:
+        self.bars: dict[Key, deque[Bar]] = {}
+        self.predictions: dict[Key, deque[Prediction]] = {}
+        self.scores: dict[Key, deque[Score]] = {}
+        self.books: dict[str, ScoreBook] = {}
+        self.symbols: frozenset[str] = frozenset()
+        self.lag = 0
+        self.ended = asyncio.Event()  # nothing more comes: clients shall come again
+        self._forming: dict[Key, Forming] = {}
+        self._channels: dict[ChannelKey, Channel] = {}
+        self._ready: dict[Kind, asyncio.Event] = {}
+
+    def ready(self, kind: Kind) -> asyncio.Event:
+        """Return the event that is set once a kind was read to its end."""
+        return self._ready.setdefault(kind, asyncio.Event())
+
+    def apply(self, batch: Batch) -> None:
+        """Take what the reader read."""
+        for bar in batch.bars:
+            self._bar(bar)
+        for key, forming in batch.forming.items():
+            self._form(key, forming)
+        for prediction in batch.predictions:
+            self._prediction(prediction)
+        for score in batch.scores:
+            self._score(score)
+        for kind in batch.ready:
+            self.ready(kind).set()
+        if batch.lag is not None:
+            self.lag = batch.lag
+
+    def channel(self, key: ChannelKey) -> Channel:
+        """Return the channel of that key, made if there is none."""
+        now = time.monotonic()
+        for other, channel in list(self._channels.items()):
+            if not channel.clients and now - channel.idle_since > IDLE_SECONDS:
+                del self._channels[other]
+        return self._channels.setdefault(key, Channel(secrets.token_hex(6)))
+
+    def snapshot(self, key: ChannelKey) -> dict[str, Any]:
+        """Return the whole picture of a channel as of now."""
+        interval, symbol, deployment = key
+        name = deployment or ""
+        return {
+            "bars": newest(self.bars.get((interval, symbol)), SHOWN),
+            "forming": self.forming((interval, symbol)),
+            "predictions": newest(self.predictions.get((name, symbol)), SHOWN),
+            "scores": newest(self.scores.get((name, symbol)), SHOWN),
+            "summary": self._first_summary(name, symbol),
+        }
+
+    def forming(self, key: Key) -> Forming | None:
+        """Return the open bar if it follows the last closed one (a closed one may still be on its way)."""
+        found, closed = self._forming.get(key), self.bars.get(key)
+        following = closed[-1].ordinal + 1 if closed else 0
+        return found if found is not None and found.ordinal == following else None
+
+    def _bar(self, bar: Bar) -> None:
+        key = bar.interval, bar.symbol
+        self.bars.setdefault(key, deque(maxlen=KEPT)).append(bar)
+        if bar.symbol not in self.symbols:
+            self.symbols |= {bar.symbol}
+        for channel in self._watching(*key):
+            channel.publish("bar", bar=bar)
+        self._show(key)
+
+    def _form(self, key: Key, forming: Forming | None) -> None:
+        if key[1] not in self.symbols:
+            self.symbols |= {key[1]}
+        if forming is None:
+            self._forming.pop(key, None)
+        else:
+            self._forming[key] = forming
+            self._show(key)
+
+    def _show(self, key: Key) -> None:
+        if (forming := self.forming(key)) is not None:
+            for channel in self._watching(*key):
+                channel.forming(forming)
+
+    def _prediction(self, prediction: Prediction) -> None:
+        key = prediction.deployment, prediction.symbol
+        self.predictions.setdefault(key, deque(maxlen=KEPT)).append(prediction)
+        self.books.setdefault(prediction.deployment, ScoreBook()).predicted(prediction)
+        for channel in self._watching(None, prediction.symbol, prediction.deployment):
+            channel.publish("prediction", prediction=prediction)
+
+    def _score(self, score: Score) -> None:
+        self.scores.setdefault((score.deployment, score.symbol), deque(maxlen=KEPT)).append(score)
+        book = self.books.setdefault(score.deployment, ScoreBook())
+        book.scored(score)
+        for channel in self._watching(None, score.symbol, score.deployment):
+            channel.publish("score", score=score, summary=book.summary(score.model, score.symbol))
+
+    def _watching(self, interval: str | None, symbol: str, deployment: str | None = None) -> list[Channel]:
+        return [
+            channel
+            for (i, s, d), channel in self._channels.items()
+            if s == symbol and interval in (None, i) and deployment in (None, d)
+        ]
+
+    def _first_summary(self, deployment: str, symbol: str) -> Summary | None:
+        book = self.books.get(deployment)
+        found = [summary for summary in book.summaries() if summary.symbol == symbol] if book else []
+        return found[0] if found else None
+
+
+def newest(items: deque[Any] | None, count: int) -> list[Any]:
+    """Return the last `count` items, oldest first."""
+    return list(items)[-count:] if items else []

@@ -1,0 +1,133 @@
+"""Bars, ticks, predictions and scores as they are now; live they come over the WebSocket."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from lit.api.auth.roles import Role, needs
+from lit.api.errors import NotFoundError
+from lit.api.live.hub import Hub
+from lit.api.live.view import SHOWN
+from lit.api.schemas import DeploymentFile
+from lit.api.services import Services
+from lit.features.intervals import Interval
+from lit.serving.score_summary import Summary
+from lit.streams.errors import UserError
+from lit.streams.records import json_schema
+from lit.streams.tick import TickBlock, iso
+
+#: Ticks of one answer: what a bar may hold, for a look at it.
+MAX_TICKS = 10_000
+ARROW = "application/vnd.apache.arrow.stream"
+
+Limit = Annotated[int, Query(ge=1, le=5000)]
+
+
+def router(services: Services, hub: Hub) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/api/teams/{team}", tags=["records"])
+
+    @routes.get("/streams/{stream}/bars", responses=_listed("bars", "bar"))
+    @needs(Role.VIEWER)
+    async def bars(
+        team: str,
+        stream: str,
+        symbol: str,
+        interval: str = "1minute",
+        limit: Limit = SHOWN,
+        before: Annotated[int | None, Query(ge=0)] = None,
+    ) -> Response:
+        """Return closed bars, oldest first: the newest, or those before an ordinal."""
+        name = str(Interval.parse(interval))
+        view = await hub.open(team, stream, name)
+        kept = list(view.bars.get((name, symbol), ()))
+        found = [bar for bar in kept if before is None or bar.ordinal < before]
+        return _json({"bars": found[-limit:]})
+
+    @routes.get("/streams/{stream}/ticks", responses={200: {"content": {ARROW: {}}}})
+    @needs(Role.VIEWER)
+    async def ticks(
+        team: str,
+        stream: str,
+        symbol: str,
+        first: Annotated[int, Query(ge=0)],
+        last: Annotated[int, Query(ge=0)],
+        request: Request,
+    ) -> Response:
+        """Return ticks first…last, both included, as packets or (by Accept) as an Arrow stream."""
+        if last - first >= MAX_TICKS:
+            raise UserError(f"{last - first + 1} ticks are asked for: at most {MAX_TICKS} at once")
+        store = services.stores.team(team)
+        block = await run_in_threadpool(store.window, stream, symbol, first, last + 1)
+        if ARROW in request.headers.get("accept", ""):
+            return Response(_arrow(block), media_type=ARROW)
+        return _json(await run_in_threadpool(_packets, block))
+
+    @routes.get("/deployments/{name}/predictions", responses=_listed("predictions", "prediction"))
+    @needs(Role.VIEWER)
+    async def predictions(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
+        """Return the newest predictions, oldest first."""
+        view = await hub.open(team, await _stream_of(services, team, name), None, name)
+        kept = [p for (d, s), items in view.predictions.items() if d == name and symbol in (None, s) for p in items]
+        return _json({"predictions": sorted(kept, key=lambda p: p.published_at)[-limit:]})
+
+    @routes.get("/deployments/{name}/scores", responses=_listed("scores", "score"))
+    @needs(Role.VIEWER)
+    async def scores(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
+        """Return the newest scores, oldest first, and how each model has done on each symbol and on all."""
+        view = await hub.open(team, await _stream_of(services, team, name), None, name)
+        kept = [s for (d, of), items in view.scores.items() if d == name and symbol in (None, of) for s in items]
+        book = view.books.get(name)
+        summaries: list[Summary] = book.summaries() if book else []
+        return _json(
+            {
+                "scores": sorted(kept, key=lambda s: s.published_at)[-limit:],
+                "summary": [summary for summary in summaries if symbol in (None, summary.symbol)],
+            }
+        )
+
+    return routes
+
+
+async def _stream_of(services: Services, team: str, deployment: str) -> str:
+    found: dict[str, DeploymentFile] = await run_in_threadpool(services.deployments, team)
+    if deployment not in found:
+        raise NotFoundError(f"team {team!r} has no deployment {deployment!r}")
+    return found[deployment].stream
+
+
+def _packets(block: TickBlock) -> list[dict[str, Any]]:
+    """Return ticks as users know them, but with the exact time as text: JavaScript numbers lose digits of ns."""
+    packets = [block.packet(position) for position in range(len(block))]
+    return [{**packet, "timestamp": iso(packet["timestamp"])} for packet in packets]
+
+
+def _arrow(block: TickBlock) -> bytes:
+    index = pa.array(range(block.first_index, block.next_index), pa.int64())
+    columns = [index, *block.batch.columns]
+    batch = pa.RecordBatch.from_arrays(columns, names=["index", *block.batch.schema.names])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _listed(name: str, record: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer that is a list of records under a name."""
+    schema = json_schema(record)
+    item = schema["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    body: dict[str, Any] = {name: {"type": "array", "items": item}}
+    if record == "score":
+        summary = msgspec.json.schema(Summary)
+        body["summary"] = {"type": "array", "items": summary["$defs"][summary["$ref"].rpartition("/")[2]]}
+    answer = {"type": "object", "properties": body, "required": list(body)}
+    return {200: {"content": {"application/json": {"schema": answer}}}}
