@@ -5,17 +5,17 @@ import { type Link, LiveSocket } from "../src/live/socket";
 class FakeSocket {
   static opened: FakeSocket[] = [];
   onmessage: ((event: { data: string }) => void) | null = null;
-  onclose: (() => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
   closed = false;
 
   constructor(readonly url: string) {
     FakeSocket.opened.push(this);
   }
 
-  close() {
+  close(code = 1006) {
     if (this.closed) return;
     this.closed = true;
-    this.onclose?.();
+    this.onclose?.({ code });
   }
 
   say(message: object) {
@@ -141,6 +141,17 @@ describe("a live socket", () => {
     vi.advanceTimersByTime(60_000);
     expect(FakeSocket.opened).toHaveLength(1);
     expect(links).toHaveLength(before);
+  });
+
+  it("does not try again for what does not exist, but when asked", () => {
+    const { live, links } = start();
+    latest().say({ seq: 0, type: "error", detail: "stream 'x' has no bars of 1day" });
+    latest().close(4404);
+    expect(links.at(-1)).toEqual({ state: "refused", detail: "stream 'x' has no bars of 1day" });
+    vi.advanceTimersByTime(60_000);
+    expect(FakeSocket.opened).toHaveLength(1);
+    live.retryNow();
+    expect(FakeSocket.opened).toHaveLength(2);
   });
 
   it("tries at once when asked", () => {

@@ -82,6 +82,9 @@ describe("a verdict", () => {
     [[0.49], [0], "right"],
     [[0.2, 0.7, 0.1], [0, 1, 0], "right"],
     [[0.2, 0.7, 0.1], [0, 0, 1], "wrong"],
+    [[0.2, 0.7, 0.1], [1], "right"],
+    [[0.2, 0.7, 0.1], [2], "wrong"],
+    [[0.3], [0.021], "known"],
   ])("of %j with outcome %j is %s", (prediction, outcome, expected) => {
     expect(verdict({ ...said(0), prediction, outcome })).toBe(expected);
   });

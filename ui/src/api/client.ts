@@ -1,4 +1,4 @@
-import type { Bar, Deployment, Packet, Stream } from "./types";
+import type { Bar, Deployment, Packet, Stream, Summary } from "./types";
 
 /** The server's answer to a failed request: one sentence, and the id that finds it in the server's log. */
 export class ApiError extends Error {
@@ -47,6 +47,11 @@ export const api = {
     const search = new URLSearchParams({ ...query, before: String(query.before), limit: "1000" });
     return (await request<{ bars: Bar[] }>(`${stream(team, name)}/bars?${search}`)).bars;
   },
+  summaries: async (team: string, deployment: string, symbol: string, signal: AbortSignal) => {
+    const search = new URLSearchParams({ symbol, limit: "1" });
+    const path = `/teams/${part(team)}/deployments/${part(deployment)}/scores?${search}`;
+    return (await request<{ summary: Summary[] }>(path, { signal })).summary;
+  },
   ticks: async (
     team: string,
     name: string,
@@ -54,8 +59,7 @@ export const api = {
     signal: AbortSignal,
   ) => {
     const search = new URLSearchParams({ symbol: query.symbol, first: `${query.first}`, last: `${query.last}` });
-    const answer = await request<Packet[] | { ticks: Packet[] }>(`${stream(team, name)}/ticks?${search}`, { signal });
-    return Array.isArray(answer) ? answer : answer.ticks;
+    return request<Packet[]>(`${stream(team, name)}/ticks?${search}`, { signal });
   },
 };
 

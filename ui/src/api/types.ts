@@ -76,7 +76,7 @@ export interface Deployment {
 /** One tick as `adapter[i]` gives it; adapters may keep more fields. */
 export interface Packet {
   index: number;
-  timestamp: string | number;
+  timestamp: string;
   symbol: string;
   Price: number;
   Volume: number;

@@ -21,6 +21,7 @@ export interface CallsOptions extends CustomSeriesOptions {
   right: string;
   wrong: string;
   pending: string;
+  known: string;
   half: string;
 }
 
@@ -49,7 +50,7 @@ export class CallsSeries implements ICustomSeriesPaneView<Time, CallPoint, Calls
   }
 
   defaultOptions(): CallsOptions {
-    return { ...customSeriesDefaultOptions, right: "", wrong: "", pending: "", half: "" };
+    return { ...customSeriesDefaultOptions, right: "", wrong: "", pending: "", known: "", half: "" };
   }
 
   private draw(target: Target, toY: PriceToCoordinateConverter): void {
@@ -101,7 +102,7 @@ function drawMark(
     context.stroke();
   } else {
     context.arc(x, y, radius, 0, 2 * Math.PI);
-    if (verdict === "right") context.fill();
+    if (verdict === "right" || verdict === "known") context.fill();
     else context.stroke();
   }
 }

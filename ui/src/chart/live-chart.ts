@@ -95,7 +95,9 @@ export class LiveChart {
     panes[0]?.setStretchFactor(STRETCH.price);
     panes[1]?.setStretchFactor(STRETCH.volume);
     panes[2]?.setStretchFactor(STRETCH.calls);
-    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.06 } });
+    // The legend takes one line on a wide chart, three on a narrow one.
+    const top = container.clientWidth < 560 ? 0.2 : 0.12;
+    this.candles.priceScale().applyOptions({ scaleMargins: { top, bottom: 0.06 } });
     this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.3, bottom: 0 } });
     this.setPalette(options.palette);
     this.chart.subscribeCrosshairMove((event) => {
@@ -164,6 +166,7 @@ export class LiveChart {
       right: palette.right,
       wrong: palette.wrong,
       pending: palette.pending,
+      known: palette.pending,
       half: palette.half,
       color: palette.text,
     };

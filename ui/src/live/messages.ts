@@ -17,6 +17,7 @@ export type Message =
   | { type: "prediction"; seq: number; prediction: Prediction }
   | { type: "score"; seq: number; score: Score; summary: Summary | Summary[] | null }
   | { type: "lagged"; seq: number; missed: number }
+  | { type: "error"; seq: number; detail: string }
   | { type: "heartbeat"; seq: number; time: string };
 
 /** Kinds that the server numbers and can send again. */

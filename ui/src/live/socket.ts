@@ -3,7 +3,8 @@ import { isNumbered, type Message } from "./messages";
 export type Link =
   | { state: "connecting"; attempt: number }
   | { state: "live" }
-  | { state: "lost"; since: number; retryAt: number; attempt: number };
+  | { state: "lost"; since: number; retryAt: number; attempt: number }
+  | { state: "refused"; detail: string };
 
 export interface SocketOptions {
   /** Address without the cursor. */
@@ -18,6 +19,8 @@ export interface SocketOptions {
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
+/** The server's close code for what does not exist: trying again would not help. */
+const NOT_FOUND = 4404;
 /** Before hello tells the server's own heartbeat. */
 const DEFAULT_HEARTBEAT_S = 2;
 
@@ -43,7 +46,7 @@ export class LiveSocket {
 
   /** Try now instead of waiting. */
   retryNow(): void {
-    if (this.ended || this.retry === undefined) return;
+    if (this.ended || this.socket !== null) return;
     clearTimeout(this.retry);
     this.connect();
   }
@@ -59,6 +62,7 @@ export class LiveSocket {
     if (this.attempt === 0) this.options.onLink({ state: "connecting", attempt: 0 });
     const socket = (this.options.open ?? ((url) => new WebSocket(url)))(this.address());
     let greeted = false;
+    let detail = "";
     this.socket = socket;
     this.watch();
     socket.onmessage = (event) => {
@@ -66,10 +70,17 @@ export class LiveSocket {
       this.watch();
       const message = JSON.parse(event.data as string) as Message;
       if (message.type === "hello") greeted = true;
-      this.take(message);
+      if (message.type === "error") detail = message.detail;
+      else this.take(message);
     };
-    socket.onclose = () => {
+    socket.onclose = (event) => {
       if (this.socket !== socket) return;
+      if (event.code === NOT_FOUND) {
+        this.drop();
+        this.attempt = 0;
+        this.options.onLink({ state: "refused", detail: detail || "This is not there." });
+        return;
+      }
       if (!greeted) this.options.onRefused?.();
       this.lose();
     };

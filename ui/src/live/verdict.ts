@@ -1,6 +1,7 @@
 import type { Call } from "./view";
 
-export type Verdict = "right" | "wrong" | "pending";
+/** `known`: the outcome came, but names no class, so that it is neither right nor wrong. */
+export type Verdict = "right" | "wrong" | "pending" | "known";
 
 /** The class that an output means: a lone value is the probability of class 1; more are one per class. */
 export function side(values: readonly number[]): number {
@@ -16,5 +17,18 @@ export function probability(values: readonly number[]): number {
 
 export function verdict(call: Call): Verdict {
   if (!call.outcome) return "pending";
-  return side(call.outcome) === side(call.prediction) ? "right" : "wrong";
+  const came = outcomeClass(call.outcome, call.prediction.length);
+  if (came === null) return "known";
+  return came === side(call.prediction) ? "right" : "wrong";
+}
+
+/** The class that came: a lone outcome names it, several are one-hot; null for anything else, as a regression's. */
+export function outcomeClass(outcome: readonly number[], outputs: number): number | null {
+  const [first] = outcome;
+  if (outcome.length === 1) {
+    const classes = outputs === 1 ? 2 : outputs;
+    return first !== undefined && Number.isInteger(first) && first >= 0 && first < classes ? first : null;
+  }
+  const hot = outcome.indexOf(1);
+  return hot >= 0 && outcome.every((value, place) => value === (place === hot ? 1 : 0)) ? hot : null;
 }

@@ -20,6 +20,18 @@ export function LinkBanner({ store }: { store: LiveStore }) {
       </div>
     );
   }
+  if (link.state === "refused") {
+    return (
+      <div className="banner banner-lost" role="alert">
+        <span>
+          <strong>Nothing to show:</strong> {link.detail}.
+        </span>
+        <Button size="compact-xs" variant="white" color="dark" onClick={() => store.retryNow()}>
+          Try again
+        </Button>
+      </div>
+    );
+  }
   if (merged > 0) {
     return (
       <div className="banner banner-merged" role="status">
@@ -36,7 +48,11 @@ export function LinkBanner({ store }: { store: LiveStore }) {
 export function LinkState({ store }: { store: LiveStore }) {
   const link = useSlice(store, (s) => s.link);
   const [tone, text] =
-    link.state === "live" ? ["good", "Live"] : link.state === "lost" ? ["bad", "Offline"] : ["busy", "Connecting"];
+    link.state === "live"
+      ? ["good", "Live"]
+      : link.state === "connecting"
+        ? ["busy", "Connecting"]
+        : ["bad", "Offline"];
   return <span className={`status status-${tone} link-state`}>{text}</span>;
 }
 

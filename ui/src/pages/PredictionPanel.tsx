@@ -1,10 +1,12 @@
 import { UnstyledButton } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { queries } from "../api/queries";
 import type { Summary } from "../api/types";
 import { count, duration, percent, signed } from "../format/number";
 import { clock, day, full } from "../format/time";
 import type { LiveStore } from "../live/store";
 import { useSlice } from "../live/use-live";
-import { probability, side, verdict } from "../live/verdict";
+import { outcomeClass, probability, side, verdict } from "../live/verdict";
 import type { Call } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 import { Notice } from "../parts/Notice";
@@ -13,6 +15,7 @@ import type { Change } from "./StreamPage";
 import type { Selection } from "./selection";
 
 interface PredictionPanelProps {
+  team: string;
   store: LiveStore;
   selection: Selection;
   models: string[];
@@ -24,9 +27,13 @@ interface PredictionPanelProps {
 const ROW = 24;
 const NONE: readonly Call[] = [];
 
-export function PredictionPanel({ store, selection, models, model, zone, change }: PredictionPanelProps) {
+export function PredictionPanel({ team, store, selection, models, model, zone, change }: PredictionPanelProps) {
   const calls = useSlice(store, (s) => (model === null ? NONE : (s.view.calls.get(model) ?? NONE)));
-  const summaries = useSlice(store, (s) => s.view.summaries);
+  const live = useSlice(store, (s) => s.view.summaries);
+  const known = useQuery({
+    ...queries.summaries(team, selection.deployment?.name ?? "", selection.symbol),
+    enabled: selection.deployment !== null && models.length > 1,
+  });
   if (!selection.deployment) {
     return (
       <section className="panel">
@@ -60,7 +67,7 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
           <Scores
             key={name}
             model={name}
-            summary={pick(summaries, name, selection.symbol)}
+            summary={pick(live, name, selection.symbol) ?? pick(known.data ?? [], name, selection.symbol)}
             chosen={name === model}
             onChoose={models.length > 1 ? () => change({ model: name }) : null}
           />
@@ -75,6 +82,12 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
       </section>
     </>
   );
+}
+
+function outcomeText(call: Call): string {
+  if (!call.outcome) return "–";
+  const came = outcomeClass(call.outcome, call.prediction.length);
+  return came === null ? (call.outcome[0] ?? Number.NaN).toPrecision(3) : String(came);
 }
 
 function pick(summaries: readonly Summary[], model: string, symbol: string): Summary | null {
@@ -240,7 +253,7 @@ function Recent({ calls, zone, change }: { calls: readonly Call[]; zone: string;
                 {clock(start, zone, !call.interval.endsWith("minute"))}
               </span>
               <span className="num">{probability(call.prediction).toFixed(3)}</span>
-              <span className="num">{call.outcome ? side(call.outcome) : "–"}</span>
+              <span className="num">{outcomeText(call)}</span>
               <span className={`text-${result}`}>
                 <VerdictMark verdict={result} /> {result}
               </span>

@@ -44,8 +44,8 @@ export function TicksPanel({ team, stream, store, ordinal, zone, change }: Ticks
           <p className="panel-note">
             {full(Date.parse(bar.start), zone.zone)} <span className="faint">{zone.label}</span>
             <br />
-            {count(bar.last_index - bar.first_index + 1)} ticks{forming ? " so far" : ""}, index {bar.first_index} to{" "}
-            {bar.last_index}
+            {ticksText(bar.last_index - bar.first_index + 1)}
+            {forming ? " so far" : ""}, index {bar.first_index} to {bar.last_index}
           </p>
           <Ticks team={team} stream={stream} bar={bar} zone={zone.zone} />
         </>
@@ -54,6 +54,10 @@ export function TicksPanel({ team, stream, store, ordinal, zone, change }: Ticks
       )}
     </section>
   );
+}
+
+function ticksText(ticks: number): string {
+  return ticks === 1 ? "1 tick" : `${count(ticks)} ticks`;
 }
 
 function Ticks({ team, stream, bar, zone }: { team: string; stream: string; bar: Bar; zone: string }) {
@@ -75,10 +79,16 @@ function Ticks({ team, stream, bar, zone }: { team: string; stream: string; bar:
     );
   }
   const ticks = query.data;
+  const missing = last - bar.first_index + 1 - ticks.length;
   const packet = ticks.find((tick) => tick.index === picked) ?? null;
   return (
     <>
       {last < bar.last_index ? <p className="panel-note">The first {count(MOST)} are listed.</p> : null}
+      {missing > 0 ? (
+        <p className="panel-note" role="status">
+          {count(missing)} are not in the store yet; this list is asked for again until they are.
+        </p>
+      ) : null}
       <div className="row row-head tick-row" aria-hidden>
         <span>Time</span>
         <span className="num">Price</span>
@@ -88,7 +98,7 @@ function Ticks({ team, stream, bar, zone }: { team: string; stream: string; bar:
       <VirtualRows
         count={ticks.length}
         height={ROW}
-        label={`${ticks.length} ticks`}
+        label={ticksText(ticks.length)}
         row={(place) => {
           const tick = ticks[place] as Packet;
           return (

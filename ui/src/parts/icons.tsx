@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import type { Verdict } from "../live/verdict";
 
 /** A drawing beside or instead of a word; the control that holds it has the name. */
 function Icon({ children }: { children: ReactNode }) {
@@ -48,10 +49,10 @@ export const ToEnd = () => (
 );
 
 /** The shapes of the prediction pane, for tables and legends. */
-export function VerdictMark({ verdict }: { verdict: "right" | "wrong" | "pending" }) {
+export function VerdictMark({ verdict }: { verdict: Verdict }) {
   return (
     <svg width={11} height={11} viewBox="0 0 11 11" className={`mark mark-${verdict}`} role="img" aria-label={verdict}>
-      {verdict === "right" ? <circle cx="5.5" cy="5.5" r="3.5" fill="currentColor" /> : null}
+      {verdict === "right" || verdict === "known" ? <circle cx="5.5" cy="5.5" r="3.5" fill="currentColor" /> : null}
       {verdict === "wrong" ? <path d="m2 2 7 7M9 2 2 9" stroke="currentColor" strokeWidth="1.7" /> : null}
       {verdict === "pending" ? (
         <circle cx="5.5" cy="5.5" r="3.2" fill="none" stroke="currentColor" strokeWidth="1.5" />
