@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,7 @@ class BarPartition:
         self._touched: dict[str, None] = {}
         self._dead: list[tuple[bytes, bytes, str]] = []
         self.events: list[Any] = []
+        self.ticks = 0
         self.opened = 0.0
         for key, value in self._transaction.read_state():
             self._restore(key.decode(), msgspec.json.decode(value, type=AppliedState))
@@ -116,6 +117,7 @@ class BarPartition:
             log.error("offset %d goes to the dead letters: %s", message.offset, error)
             self._dead.append((message.key or b"", message.value or b"", str(error)))
             return
+        self.ticks += len(item) if isinstance(item, TickBlock) else 0
         for series in self._of(item.symbol):
             series.take(message.offset, item)
         self._touched[item.symbol] = None
@@ -207,14 +209,24 @@ class BarsConfig:
         topics.create_topics(self.bootstrap, *wanted, replication=self.replication)
 
 
-def bars_app(config: BarsConfig) -> faust.App:
-    """Return the Faust app; one in-order agent, one transaction a partition and group of messages."""
+def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _ticks: None) -> faust.App:
+    """Return the Faust app; one in-order agent, one transaction a partition and group of messages.
+
+    Parameters
+    ----------
+    config
+        Source, intervals, broker.
+    on_commit
+        Called after each transaction with the number of ticks that it was about.
+    """
     app = create_app(config.app_id, config.bootstrap)
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
 
     async def commit(partition: BarPartition) -> None:
         await asyncio.to_thread(partition.commit)
+        ticks, partition.ticks = partition.ticks, 0
+        on_commit(ticks)
         events, partition.events = partition.events, []
         for event in events:
             event.ack()

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lit.cli import build, data, demo, doctor, features, topics, train, up, vault, worker
+from lit.cli import bench, build, data, demo, doctor, features, topics, train, up, vault, worker
 from lit.streams.errors import LitError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ def _root() -> None:
     """From raw tick files to live predictions."""
 
 
-for _area in (demo, up, data, features, build, train, vault, topics, doctor, worker):
+for _area in (demo, up, data, features, build, train, vault, topics, doctor, bench, worker):
     _area.register(app)
 
 

@@ -1,0 +1,124 @@
+"""`lit bench`: ratios to references timed in the same run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    bench = typer.Typer(no_args_is_help=True, help="What the platform costs, as ratios to references of the same run.")
+    bench.command("bars")(bars)
+    bench.command("ingest")(ingest)
+    app.add_typer(bench, name="bench")
+
+
+def bars(
+    ticks: Annotated[int, typer.Option(help="ticks through the block pipelines")] = 20_000_000,
+    events: Annotated[int, typer.Option(help="ticks through the agent with an event a tick")] = 60_000,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Topic → Faust → minute bars published, against a plain loop and against an event a tick."""
+    import msgspec
+
+    from lit.bench.bars import SOURCE, TEAM, Timed
+    from lit.bench.tape import long_tape, sample_ticks
+    from lit.demo import SAMPLES
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.clients import producer
+    from lit.streams.codec import encode
+    from lit.streams.workspace import Workspace
+
+    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), None) as bootstrap:
+        tapes = sample_ticks(Workspace(Path(folder), TEAM), sorted(SAMPLES.glob("*.csv.gz")))
+        blocks, single = topics.ticks(TEAM, SOURCE), topics.ticks(TEAM, "events")
+        topics.create_topics(bootstrap, blocks, single)
+        sender, sent = producer(bootstrap), 0
+        for tape in tapes.values():
+            for block in long_tape(tape, ticks // len(tapes), 8192):
+                message = encode(block)
+                _produce(sender, blocks.name, message.key, message.value, message.headers)
+                sent += len(block)
+        tape = next(iter(tapes.values())).slice(0, events)
+        columns = (tape.timestamp.tolist(), tape.price.tolist(), tape.volume.tolist())
+        for stamp, price, volume in zip(*columns, strict=True):
+            value = msgspec.json.encode({"timestamp": stamp, "price": price, "volume": volume})
+            _produce(sender, single.name, tape.symbol.encode(), value, [])
+        sender.flush()
+        timed = {
+            kind: msgspec.json.decode(_child("lit.bench.bars", kind, bootstrap, str(count)), type=Timed)
+            for kind, count in (("plain", sent), ("faust", sent), ("events", len(tape)))
+        }
+    result = {
+        "ticks": sent,
+        "faust_over_plain_loop": round(timed["faust"].rate / timed["plain"].rate, 3),
+        "faust_over_event_a_tick": round(timed["faust"].rate / timed["events"].rate, 1),
+        "ticks_per_second": {kind: round(one.rate) for kind, one in timed.items()},
+    }
+    typer.echo(json.dumps(result) if as_json else _lines(result))
+
+
+def ingest(
+    times: Annotated[int, typer.Option(help="how often the sample files' rows are repeated")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """csv.gz → topic, against pyarrow.csv on the decompressed bytes; memory with a file 10 times as long."""
+    import msgspec
+
+    from lit.bench.ingest import Ingested, long_file
+    from lit.demo import SAMPLES
+    from lit.streams.broker import kafka
+
+    paths = sorted(SAMPLES.glob("BAC*.csv.gz"))
+    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), None) as bootstrap:
+        short, long = Path(folder) / "short.csv.gz", Path(folder) / "long.csv.gz"
+        long_file(paths, short, times)
+        long_file(paths, long, 10 * times)
+
+        def replayed(path: Path) -> Ingested:
+            output = _child("lit.bench.ingest", "replayed", bootstrap, folder, str(path), path.name.split(".")[0])
+            return msgspec.json.decode(output, type=Ingested)
+
+        reference = msgspec.json.decode(_child("lit.bench.ingest", "parsed", str(short)), type=Ingested)
+        one, ten = replayed(short), replayed(long)
+    result = {
+        "rows": one.rows,
+        "replay_over_pyarrow_csv": round(one.rate / reference.rate, 3),
+        "memory_10_times_over_once": round(ten.memory / one.memory, 3),
+        "rows_per_second": {
+            "pyarrow_csv": round(reference.rate),
+            "replay": round(one.rate),
+            "replay_10": round(ten.rate),
+        },
+        "memory_mb": {"replay": one.memory >> 20, "replay_10": ten.memory >> 20},
+    }
+    typer.echo(json.dumps(result) if as_json else _lines(result))
+
+
+def _produce(sender: Any, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    while True:
+        try:
+            sender.produce(topic, key=key, value=value, headers=headers)
+            sender.poll(0)
+            return
+        except BufferError:
+            sender.poll(0.1)
+
+
+def _child(module: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=600
+    )
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _lines(result: dict[str, Any]) -> str:
+    return "\n".join(f"{name.replace('_', ' '):28} {value}" for name, value in result.items())
