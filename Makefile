@@ -33,6 +33,7 @@ test: setup  ## run all tests
 lint: setup  ## lint, format check and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p lit.streams -p lit.features -p lit.processors
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .PHONY: help setup lock demo test lint

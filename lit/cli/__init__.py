@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -26,9 +27,14 @@ for _area in (demo, up, data, features, build, train, vault, topics, doctor, ben
 
 
 def main() -> None:
-    """Run the command; a user's mistake or a fault is one sentence and a code."""
+    """Run the command; a user's mistake or a fault is one sentence and a code, and so is what nobody foresaw."""
     try:
         app()
     except LitError as error:
         sys.stderr.write(f"lit: {error}\n")
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        if os.environ.get("LIT_LOG_LEVEL") == "DEBUG":
+            raise
+        sys.stderr.write(f"lit: {type(error).__name__}: {error} (LIT_LOG_LEVEL=DEBUG shows where)\n")
+        raise SystemExit(1) from None
