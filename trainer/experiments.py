@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from lit.trainer.asset import Asset, asset_path
 from lit.trainer.backend import checked_device
 from lit.trainer.canvas import Canvas, parse_canvas, problems
 from lit.trainer.component import load_components
+from lit.trainer.folds import Fold, rows_of
 from lit.trainer.runfolder import ENDED, RunFolder
 
 _POLL_SECONDS = 0.1
@@ -44,6 +45,7 @@ def start(
     device: str = "cpu",
     epochs: int | None = None,
     description: str = "",
+    fold: Fold | None = None,
 ) -> RunFolder:
     """Check a canvas, make a run's folder and start its process; returns at once.
 
@@ -55,6 +57,8 @@ def start(
         One of `backend.devices()`. Runs on one device go one after another.
     epochs
         Overrides the Globals node.
+    fold
+        Train and validate on these parts of the training samples, and leave the test samples alone.
 
     Raises
     ------
@@ -69,6 +73,8 @@ def start(
     components = load_components(workspace)
     with Asset(asset_path(workspace, str(asset))[0]) as train:
         found = problems(canvas, components, train.features)
+        if fold and not found:
+            rows_of(fold, train.read("timestamp"))
     asset_path(workspace, str(asset), "test")
     if found:
         raise UserError(f"canvas {canvas.name!r}: " + "; ".join(str(problem) for problem in found))
@@ -78,6 +84,7 @@ def start(
         "components": {name: components[name].source for name in sorted(used)},
         "device": checked_device(device),
         "epochs": epochs,
+        "fold": asdict(fold) if fold else None,
     }
     folder = RunFolder.create(workspace, project, definition, description)
     _spawn(folder)

@@ -72,6 +72,7 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
     from lit.trainer.asset import Asset, asset_path
     from lit.trainer.backend import load, seed_everything
     from lit.trainer.compiler import compile_canvas
+    from lit.trainer.folds import Fold, rows_of
     from lit.trainer.hyper import Hyper, kept_epochs
     from lit.trainer.loop import Data, Row, Training
 
@@ -90,9 +91,13 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
         seed_everything(_seed(definition, components))
         compiled = compile_canvas(canvas, components, parts["train"].features)
         hyper = Hyper.of(compiled.settings, definition.get("epochs"))
-        _describe(folder, compiled, parts, promoted)
-        output = node_of_role(canvas, components, "output")
         data = Data(parts["train"], parts["test"])
+        if definition.get("fold"):
+            data = Data(
+                parts["train"], parts["train"], *rows_of(Fold(**definition["fold"]), data.train.read("timestamp"))
+            )
+        _describe(folder, compiled, data, promoted)
+        output = node_of_role(canvas, components, "output")
         checkpoint = folder.state / "checkpoint.npz"
         training = Training(compiled, data, hyper, checkpoint, folder.perf(), output.id if output else "")
         folder.write_perf(training.perf)
@@ -122,7 +127,7 @@ def _seed(definition: dict[str, Any], components: dict[str, Any]) -> int:
     return 0
 
 
-def _describe(folder: RunFolder, compiled: Any, parts: dict[str, Any], promoted: bool) -> None:
+def _describe(folder: RunFolder, compiled: Any, data: Any, promoted: bool) -> None:
     def plain(spec: Any) -> dict[str, Any]:
         return {"name": spec.name, "shape": list(spec.shape), "columns": list(spec.columns)}
 
@@ -132,10 +137,13 @@ def _describe(folder: RunFolder, compiled: Any, parts: dict[str, Any], promoted:
             "inputs": [plain(spec) for spec in compiled.inputs],
             "label": plain(compiled.label),
             "asset": {
-                "digest": parts["train"].digest,
+                "digest": data.train.digest,
                 "promoted": promoted,
-                "schema": parts["train"].schema,
-                "samples": {part: len(asset) for part, asset in parts.items()},
+                "schema": data.train.schema,
+                "samples": {
+                    "train": len(data.train if data.train_rows is None else data.train_rows),
+                    "test": len(data.validation if data.validation_rows is None else data.validation_rows),
+                },
             },
             "nodes": [
                 {"node": n.node, "component": n.component, "shape": list(n.shape), "parameters": n.parameters}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lit.streams.workspace import Workspace
     from lit.trainer.asset import FeatureSpec
     from lit.trainer.canvas import Canvas
+    from lit.trainer.folds import Fold
     from lit.trainer.runfolder import RunFolder
 
 Team = Annotated[str, typer.Option(help="the team")]
@@ -49,6 +50,14 @@ def train(
     device: Device = "cpu",
     epochs: Epochs = None,
     description: Annotated[str, typer.Option(help="what is tried")] = "",
+    folds: Annotated[
+        int, typer.Option(help="validate in time: a run for each of so many folds of the training samples")
+    ] = 0,
+    horizon: Annotated[float | None, typer.Option(help="with folds: how far labels look ahead, in seconds")] = None,
+    embargo: Annotated[float, typer.Option(help="with folds: further distance to validation samples, seconds")] = 0.0,
+    fold_kind: Annotated[
+        str, typer.Option(help="walk (forward) or purged (k-fold, trains on what follows too)")
+    ] = "walk",
     check: Annotated[bool, typer.Option("--check", help="show what each node becomes, and train nothing")] = False,
     script: Annotated[
         Path | None, typer.Option(help="write a program that builds the model with Keras alone, and train nothing")
@@ -58,9 +67,12 @@ def train(
 ) -> None:
     """Train a canvas' model as a run in a process of its own.
 
-    Ctrl-C stops the run between two steps; `lit runs resume` goes on with it exactly there.
+    Ctrl-C stops the run between two steps; `lit runs resume` goes on with it exactly there. With folds, the runs go one
+    after another on the training samples alone, without those whose labels overlap with what they are judged by.
     """
+    from lit.streams.errors import UserError
     from lit.trainer.experiments import start
+    from lit.trainer.folds import Fold
 
     workspace = _workspace(team)
     design = _canvas(workspace, canvas)
@@ -69,6 +81,11 @@ def train(
         return _write_script(workspace, design, script)
     if check:
         return _check(workspace, design, as_json)
+    if folds:
+        if horizon is None or detach:
+            raise UserError("folds need --horizon, how far labels look ahead in seconds, and cannot be detached")
+        series = [Fold(number, folds, horizon, embargo, fold_kind) for number in range(1, folds + 1)]
+        return _train_folds(workspace, design, series, as_json, device=device, epochs=epochs, description=description)
     folder = start(workspace, design, device=device, epochs=epochs, description=description)
     if detach:
         typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} is started: {folder.path}")
@@ -153,8 +170,45 @@ def resume_run(
     _follow(folder, as_json)
 
 
+def _train_folds(workspace: Workspace, design: Canvas, series: list[Fold], as_json: bool, **options: Any) -> None:
+    """Train one run a fold, one after another; sum up each metric of their best epochs."""
+    from statistics import fmean, stdev
+
+    from lit.trainer.experiments import start
+
+    records: list[dict[str, Any]] = []
+    for fold in series:
+        records.append(_watch(start(workspace, design, fold=fold, **options)))
+        if records[-1]["status"] != "finished":
+            break
+    names = [name for name in records[0]["metrics"] if name.startswith("val_")]
+    columns = {name: [record["metrics"][name] for record in records if name in record["metrics"]] for name in names}
+    spread = {
+        name: {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}
+        for name, values in columns.items()
+    }
+    if as_json:
+        return typer.echo(json.dumps({"runs": records, "metrics": spread}))
+    for record in records:
+        typer.echo(f"run {record['run']} is {record['status']}; best epoch {record['best_epoch']}")
+    for name, of in spread.items():
+        typer.echo(f"  {name:<28}{of['mean']:.4g} ± {of['deviation']:.2g}")
+    return None
+
+
 def _follow(folder: RunFolder, as_json: bool, stops: bool = True) -> None:
-    """Show epochs until the run ends: a bar on a terminal, lines otherwise; the summary goes to standard output."""
+    """Show a run until it ends and print its summary."""
+    record = _watch(folder, stops)
+    if as_json:
+        typer.echo(json.dumps(record))
+        return
+    best = f"; best epoch {record['best_epoch']}: {_metrics(record['metrics'])}" if record["best_epoch"] else ""
+    more = f"; `lit runs resume {folder.name}` goes on with it" if record["status"] in ("stopped", "paused") else ""
+    typer.echo(f"run {folder.name} is {record['status']} after {record['epochs']} epochs{best}{more}")
+
+
+def _watch(folder: RunFolder, stops: bool = True) -> dict[str, Any]:
+    """Show epochs on standard error until the run ends, a bar on a terminal, lines otherwise; Ctrl-C may stop it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -183,13 +237,7 @@ def _follow(folder: RunFolder, as_json: bool, stops: bool = True) -> None:
             if folder.alive():
                 stop(folder)
             wait(folder)
-    record = {**_run_record(folder), "path": str(folder.path)}
-    if as_json:
-        typer.echo(json.dumps(record))
-        return
-    best = f"; best epoch {record['best_epoch']}: {_metrics(record['metrics'])}" if record["best_epoch"] else ""
-    more = f"; `lit runs resume {folder.name}` goes on with it" if record["status"] in ("stopped", "paused") else ""
-    typer.echo(f"run {folder.name} is {record['status']} after {record['epochs']} epochs{best}{more}")
+    return {**_run_record(folder), "path": str(folder.path)}
 
 
 def _check(workspace: Workspace, design: Canvas, as_json: bool) -> None:
