@@ -40,6 +40,11 @@ def read_all(workspace: Workspace, kind: type[M]) -> dict[str, M]:
     return found
 
 
+def names(workspace: Workspace, kind: type[BaseModel]) -> set[str]:
+    """Return the names of a team's definitions, readable or not."""
+    return {path.stem for path in workspace.path(_FOLDERS[kind][0]).glob("*.json")}
+
+
 def read(workspace: Workspace, kind: type[M], name: str) -> M:
     """Return one definition.
 
@@ -66,7 +71,7 @@ def write(workspace: Workspace, name: str, value: BaseModel) -> None:
     path = _path(workspace, type(value), name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(value.model_dump_json(indent=2) + "\n")
+    partial.write_text(value.model_dump_json(indent=2, exclude_unset=True) + "\n")
     partial.replace(path)
 
 
@@ -81,9 +86,7 @@ def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:
 def intervals_of(stream: str, file: StreamFile | None, deployments: dict[str, DeploymentFile]) -> list[str]:
     """Return the intervals whose bars a stream has: the default, its own wish, what deployments on it read."""
     wanted = {DEFAULT_INTERVAL}
-    own = file.parameters.get("intervals") if file else None
-    if isinstance(own, list):
-        wanted.update(str(Interval.parse(text)) for text in own if isinstance(text, str))
+    wanted.update(str(Interval.parse(text)) for text in (file.intervals if file else []))
     wanted.update(
         str(Interval.parse(deployment.parameters.interval))
         for deployment in deployments.values()

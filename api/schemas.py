@@ -34,17 +34,18 @@ class AdapterRef(Strict):
 
 
 class StreamFile(Strict):
-    """`{team}/streams/{name}.json`."""
+    """`{team}/streams/{name}.json`; `intervals` are bars that it has besides those of a minute."""
 
     adapter: AdapterRef
     parameters: dict[str, Any] = {}
+    intervals: list[str] = []
 
 
 class DeploymentOutput(Strict):
     """Which models predict, and on what device."""
 
-    device: str = "CPU"
-    models: list[str] = Field(min_length=1)
+    device: str = "cpu"
+    models: list[str] = []
 
 
 class DeploymentParameters(Strict):

@@ -15,8 +15,12 @@ from lit.api.errors import NotFoundError
 from lit.api.metrics import Metrics
 from lit.api.schemas import DeploymentFile, StreamFile
 from lit.api.workers import WorkerStatus
+from lit.streams.sources import known_adapters
 from lit.streams.store import Stores
 from lit.streams.workspace import Workspace
+
+#: Tick topics of builds: read by workers of their own, by nobody else.
+BUILD_PREFIX = "build-"
 
 
 class Workers(Protocol):
@@ -88,9 +92,17 @@ class Services:
     def streams(self, team: str) -> dict[str, StreamFile | None]:
         """Return a team's streams; None for a tick topic without a file, filled by `lit replay` say."""
         found: dict[str, StreamFile | None] = dict(definitions.read_all(Workspace(self.data, team), StreamFile))
-        topics_of_files = {name.replace(" ", "_") for name in found}
-        found.update({name: None for name in self.broker.sources(team) if name not in topics_of_files})
+        others = {name.replace(" ", "_") for name in found} | set(self.caches(team))
+        for name in self.broker.sources(team):
+            if name not in others and not name.startswith(BUILD_PREFIX):
+                found[name] = None
         return dict(sorted(found.items()))
+
+    def caches(self, team: str) -> list[str]:
+        """Return the sources that are caches: files go through a topic of their source adapter."""
+        adapters = {name.replace(" ", "_") for name in known_adapters(Workspace(self.data, team))}
+        files = definitions.names(Workspace(self.data, team), StreamFile)
+        return [name for name in self.broker.sources(team) if name in adapters - files]
 
     def deployments(self, team: str) -> dict[str, DeploymentFile]:
         """Return a team's deployments."""

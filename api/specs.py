@@ -10,14 +10,12 @@ from lit.api.services import Services
 from lit.api.workers import WorkerSpec
 from lit.streams.errors import UserError
 
-#: Tick topics of builds have workers of their own.
-BUILD_PREFIX = "build-"
 #: The command line of this environment, wherever its scripts are.
 _COMMAND = "from lit.cli import main; main()"
 
 
 def desired_workers(services: Services) -> list[WorkerSpec]:
-    """Return the workers of all teams: bars and sink of each stream, its adapter, and the deployments.
+    """Return the workers of all teams: adapter, bars and sink of each stream, sinks of caches, and the deployments.
 
     On a cluster that others may share, only teams with a folder here are ours.
     """
@@ -31,8 +29,6 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
     deployments = services.deployments(team)
     specs = []
     for stream, file in services.streams(team).items():
-        if file is None and stream.startswith(BUILD_PREFIX):
-            continue
         try:
             intervals = ",".join(intervals_of(stream, file, deployments))
         except UserError:  # a file changed by hand: what it says of intervals is left out
@@ -41,6 +37,7 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
             specs.append(_spec(services, team, "stream", stream, "--name", stream))
         specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
+    specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
     specs += [_spec(services, team, "deployment", name, "--name", name) for name in deployments]
     return specs
 

@@ -59,6 +59,8 @@ def router(services: Services) -> APIRouter:
         if body.name != name:
             raise UserError(f"the body names the deployment {body.name!r}, the path {name!r}: make them the same")
         services.existing(team, body.stream)
+        if not body.output.models:
+            raise UserError("output.models is empty: name at least one vault item")
         for model in body.output.models:
             checked_name(model, "model")
         body.parameters.interval = str(Interval.parse(body.parameters.interval))
