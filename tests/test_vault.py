@@ -16,7 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from lit.cli.train import register
+from lit.cli import train
+from lit.cli import vault as commands
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
@@ -56,7 +57,8 @@ def kept(workspace: Workspace, trained: Result) -> str:
 
 def lit(*arguments: str) -> Result:
     app = typer.Typer()
-    register(app)
+    train.register(app)
+    commands.register(app)
     return CliRunner().invoke(app, [*arguments, *TEAM])
 
 

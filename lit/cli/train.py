@@ -1,4 +1,4 @@
-"""`lit train`, `lit runs` and `lit vault`: trainings started, followed and controlled; epochs kept."""
+"""`lit train` and `lit runs`: trainings started, followed and controlled."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ Run = Annotated[str, typer.Argument(help="a run, as PROJECT/NUMBER")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    from lit.cli import vault
-
     app.command("train")(train)
     group = typer.Typer(no_args_is_help=True, help="Runs: listed, followed, stopped, paused, resumed.")
     for name, command in (
@@ -39,7 +37,6 @@ def register(app: typer.Typer) -> None:
     ):
         group.command(name)(command)
     app.add_typer(group, name="runs")
-    vault.register(app)
 
 
 def train(
