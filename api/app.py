@@ -12,7 +12,7 @@ from lit.api.auth.access import authorise, check_routes
 from lit.api.errors import add_handlers
 from lit.api.live.hub import Hub
 from lit.api.page import page_router
-from lit.api.routes import account, definitions, live, records, store, system
+from lit.api.routes import account, definitions, keys, live, records, store, system
 from lit.api.services import Services
 
 
@@ -45,6 +45,7 @@ def create_app(services: Services) -> FastAPI:
     add_handlers(app)
     for router in (
         account.router(services.keys),
+        keys.router(services.keys),
         system.router(services),
         definitions.router(services),
         records.router(services, hub),

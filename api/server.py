@@ -20,13 +20,14 @@ import uvicorn
 
 from lit.api.app import create_app
 from lit.api.auth.keys import write_private
+from lit.api.broker_keeper import kept_broker
 from lit.api.config import ApiConfig
 from lit.api.middleware import Observed
 from lit.api.services import Services
 from lit.api.specs import desired_workers
 from lit.api.supervisor import Supervisor
 from lit.settings import Settings
-from lit.streams.broker import EmbeddedBroker, kafka
+from lit.streams.broker import EmbeddedBroker
 from lit.streams.errors import FaultError, UserError
 from lit.streams.store_open import open_store, running_server
 
@@ -94,7 +95,7 @@ def running(settings: Settings, supervise: bool = True) -> Iterator[Running]:
             return
         with (
             listening(settings.host, settings.port) as listener,
-            kafka(data, settings.kafka) as bootstrap,
+            kept_broker(data, settings.kafka) as bootstrap,
             open_store(data, settings.clickhouse) as stores,
         ):
             config = ApiConfig(data, bootstrap, replication=settings.replication, embedded=settings.kafka is None)

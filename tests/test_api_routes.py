@@ -62,7 +62,9 @@ def test_only_health_login_logout_and_the_page_answer_strangers(services: Servic
             assert refused.value.code == 1008
             continue
         for method in route.methods:  # type: ignore[attr-defined]
-            reply = stranger.request(method, path.replace("{team}", "a").replace("{name}", "b"))
+            reply = stranger.request(
+                method, path.replace("{team}", "a").replace("{name}", "b").replace("{stream}", "c")
+            )
             if path in ("/api/health", "/api/login", "/api/logout", "/anything"):
                 assert reply.status_code != 403
             else:
@@ -149,6 +151,21 @@ def test_a_key_of_one_team_sees_that_team_alone(client: TestClient, services: Se
     assert {topic["team"] for topic in settled(client, "/api/topics", "lit.ours.ticks.tape", mine)} == {"ours"}
     assert client.get("/api/teams/theirs/streams", headers=mine).status_code == 403
     assert client.get("/api/internal/store/theirs/count?source=tape", headers=mine).status_code == 403
+
+
+@pytest.mark.kafka
+def test_a_key_is_shown_once_and_a_deleted_one_opens_nothing(client: TestClient) -> None:
+    made = client.post("/api/keys", json={"name": "page", "role": "viewer", "teams": ["ours"]})
+    assert made.status_code == 201
+    key, mine = made.json(), {"Authorization": f"Bearer {made.json()['token']}"}
+    (listed,) = client.get("/api/keys").json()
+    assert listed["id"] == key["id"] and key["token"] not in client.get("/api/keys").text
+    assert client.get("/api/me", headers=mine).json()["teams"] == ["ours"]
+    assert client.get("/api/keys", headers=mine).status_code == 403
+    assert client.delete(f"/api/keys/{key['id']}").status_code == 204
+    assert client.delete(f"/api/keys/{key['id']}").status_code == 404
+    assert client.get("/api/me", headers=mine).status_code == 401
+    assert client.post("/api/keys", json={"name": "x", "role": "owner"}).status_code == 422
 
 
 @pytest.mark.kafka

@@ -20,6 +20,7 @@ import pytest
 from lit.api.server import running
 from lit.settings import Settings
 from lit.streams import topics
+from lit.streams.broker import EmbeddedBroker
 from lit.streams.clients import producer
 from lit.streams.codec import encode
 from lit.streams.store_open import open_store, running_server
@@ -93,10 +94,11 @@ def publish(bootstrap: str, topic: topics.Topic, tape: TickBlock) -> None:
 
 
 @pytest.mark.kafka
-def test_ticks_that_arrive_are_stored_and_become_bars_by_workers_that_end_with_the_server(tmp_path: Path) -> None:
+def test_ticks_that_arrive_are_stored_and_become_bars_also_after_the_broker_was_killed(tmp_path: Path) -> None:
     tape = real_ticks("IBM.N", 1)
     bars = topics.bars("whole", "tape", "1minute")
     with running(Settings(data=tmp_path, kafka=None, port=0)) as server:
+        broker = json.loads((tmp_path / ".kafka/broker.json").read_text())["pid"]
         publish(server.bootstrap, topics.ticks("whole", "tape"), tape)
         client = httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"})
         deadline = time.monotonic() + 90
@@ -112,6 +114,17 @@ def test_ticks_that_arrive_are_stored_and_become_bars_by_workers_that_end_with_t
             time.sleep(0.3)
         mine = [worker for worker in workers if worker["name"].startswith("whole/")]
         assert {worker["role"] for worker in mine} == {"bars", "sink"}
+        os.kill(broker, signal.SIGKILL)  # it comes back at its address, and all go on
+        deadline = time.monotonic() + 90
+        while json.loads((tmp_path / ".kafka/broker.json").read_text())["pid"] == broker:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert EmbeddedBroker(tmp_path).start() == server.bootstrap
+        publish(server.bootstrap, topics.ticks("whole", "tape"), real_ticks("BAC.N", 1))
+        while client.get("/api/teams/whole/streams/tape/bars?symbol=BAC.N").json().get("bars", []) == []:
+            assert time.monotonic() < deadline, client.get("/api/status").json()["workers"]
+            time.sleep(0.3)
+        workers += client.get("/api/status").json()["workers"]
         (stream,) = client.get("/api/teams/whole/streams").json()
-        assert stream["symbols"] == ["IBM.N"] and stream["status"] in ("running", "starting")
+        assert stream["symbols"] == ["BAC.N", "IBM.N"] and stream["status"] in ("running", "starting")
     assert not any(psutil.pid_exists(worker["pid"]) for worker in workers if worker["pid"])

@@ -118,6 +118,8 @@ class Client:
         hello = {"epoch": channel.epoch, "resumed": missed is not None, "heartbeat_s": HEARTBEAT_SECONDS}
         first = [encode(channel.seq if missed is None else channel.seq - len(missed), "hello", **hello)]
         first += [encode(channel.seq, "snapshot", **snapshot())] if missed is None else missed
+        if missed is not None and (bar := snapshot()["forming"]) is not None:
+            self._forming = bar  # open bars are not numbered, so the missed messages hold none
         channel.clients.add(self)
         for text in first:
             await send(text)
