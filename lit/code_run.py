@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,8 +18,10 @@ import psutil
 
 from lit.provenance import describe, keep_source, main_script
 from lit.settings import Settings
+from lit.streams.broker import EmbeddedBroker
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
+from lit.trainer.announce import Announcer
 from lit.trainer.runfolder import RunFolder
 
 _active: list[CodeRun] = []
@@ -55,17 +58,20 @@ def run(
         If a name is not usable.
     """
     script = main_script()
-    workspace = Workspace(Path(data or Settings().data).resolve(), team)
+    settings = Settings()
+    workspace = Workspace(Path(data or settings.data).resolve(), team)
     name = project or (re.sub(r"[^A-Za-z0-9 _.-]", "_", script.stem).lstrip("_. -") if script else "") or "notebook"
     folder = RunFolder.create(workspace, name, {"kind": "code", **describe(script)}, description)
     keep_source(script, folder.path / "source")
-    begun = CodeRun(folder)
+    announcer = Announcer(settings.kafka or EmbeddedBroker(workspace.data).running(), team)
+    begun = CodeRun(replace(folder, announce=announcer))
     _active.append(begun)
     try:
         with begun._recorded():
             yield begun
     finally:
         _active.remove(begun)
+        announcer.close()
 
 
 def current() -> CodeRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import lit
+from lit.processors.delivery import read_messages
+from lit.streams import topics
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import experiments
@@ -156,3 +159,20 @@ def test_importing_lit_imports_nothing_heavy() -> None:
     code = "import lit, sys; print({'keras', 'tensorflow', 'numpy', 'pydantic'} & sys.modules.keys()); lit.run"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.kafka
+def test_a_programs_events_are_on_kafka_and_a_lost_broker_hurts_nothing(
+    tmp_path: Path, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_KAFKA", kafka)
+    with lit.run(team="eventful", project="loop", data=tmp_path) as run:
+        run.log(loss=2)
+    published = [message.value() for message in read_messages(kafka, topics.events("eventful").name, 0)]
+    assert published == (run.folder.state / "events.jsonl").read_bytes().splitlines() and len(published) == 3
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("LIT_KAFKA", f"127.0.0.1:{free.getsockname()[1]}")
+        with lit.run(team="eventful", project="loop", data=tmp_path) as run:
+            run.log(loss=2)
+    assert run.folder.status() == "finished"

@@ -72,7 +72,7 @@ def test_what_cannot_be_is_said() -> None:
 
 
 def test_a_series_of_runs_trains_each_on_its_fold(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(folder: RunFolder) -> None:
+    def here(folder: RunFolder, kafka: str | None) -> None:
         place = ["--data", str(workspace.data), "--team", workspace.team]
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
         assert run.main([*place, "--project", folder.project, "--run", str(folder.run)]) == 0

@@ -18,6 +18,8 @@ from typer.testing import CliRunner, Result
 
 from lit.cli import train
 from lit.cli import vault as commands
+from lit.processors.delivery import read_messages
+from lit.streams import topics
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
@@ -43,9 +45,10 @@ def _configured(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(workspace: Workspace) -> Result:
+def trained(workspace: Workspace, kafka: str) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIT_DATA", str(workspace.data))
+        patch.setenv("LIT_KAFKA", kafka)
         return lit("train", "up", "--description", "first", "--json")
 
 
@@ -74,6 +77,13 @@ def test_training_shows_each_epoch_and_sums_up_as_json(trained: Result) -> None:
     assert (summary["run"], summary["status"], summary["epochs"]) == ("volume/1", "finished", 2)
     assert "epoch 1/2" in trained.stderr and "val_auc" in trained.stderr
     assert record("runs", "list")[0] == {k: v for k, v in summary.items() if k != "path"}
+
+
+@pytest.mark.kafka
+def test_a_runs_events_are_on_kafka_too(workspace: Workspace, trained: Result, kafka: str) -> None:
+    published = [message.value() for message in read_messages(kafka, topics.events("contoso").name, 0)]
+    kept = (RunFolder.find(workspace, "volume", 1).state / "events.jsonl").read_bytes().splitlines()
+    assert published == kept and [json.loads(each)["status"] for each in kept][-3:] == ["epoch", "epoch", "finished"]
 
 
 def test_a_check_shows_what_nodes_become_and_trains_nothing(workspace: Workspace) -> None:

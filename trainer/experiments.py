@@ -46,6 +46,7 @@ def start(
     epochs: int | None = None,
     description: str = "",
     fold: Fold | None = None,
+    kafka: str | None = None,
 ) -> RunFolder:
     """Check a canvas, make a run's folder and start its process; returns at once.
 
@@ -59,6 +60,8 @@ def start(
         Overrides the Globals node.
     fold
         Train and validate on these parts of the training samples, and leave the test samples alone.
+    kafka
+        Where the run's events are published too; unset: they are in its folder alone.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def start(
         "fold": asdict(fold) if fold else None,
     }
     folder = RunFolder.create(workspace, project, definition, description)
-    _spawn(folder)
+    _spawn(folder, kafka)
     return folder
 
 
@@ -99,6 +102,7 @@ def train(
     device: str = "cpu",
     epochs: int | None = None,
     description: str = "",
+    kafka: str | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunSummary:
@@ -109,7 +113,8 @@ def train(
     UserError, FaultError
         If it cannot start, or fails: the sentence is the run's own.
     """
-    folder = start(workspace, canvas, project=project, device=device, epochs=epochs, description=description)
+    options: dict[str, Any] = {"device": device, "epochs": epochs, "description": description, "kafka": kafka}
+    folder = start(workspace, canvas, project=project, **options)
     return wait(folder, on_epoch=on_epoch, on_event=on_event)
 
 
@@ -172,7 +177,9 @@ def pause(folder: RunFolder) -> None:
     _signal(folder, signal.SIGUSR1, "pause")
 
 
-def resume(folder: RunFolder, *, device: str | None = None, epochs: int | None = None) -> None:
+def resume(
+    folder: RunFolder, *, device: str | None = None, epochs: int | None = None, kafka: str | None = None
+) -> None:
     """Go on with a run that was paused, stopped, finished or failed, exactly where it was.
 
     Parameters
@@ -181,6 +188,8 @@ def resume(folder: RunFolder, *, device: str | None = None, epochs: int | None =
         Where to go on; unset: where it was.
     epochs
         How many epochs it shall have in all; unset: as before.
+    kafka
+        As in `start`.
     """
     status = folder.status()
     if status not in ENDED:
@@ -191,10 +200,10 @@ def resume(folder: RunFolder, *, device: str | None = None, epochs: int | None =
     definition["device"] = checked_device(device or definition["device"])
     definition["epochs"] = epochs or definition["epochs"]
     folder.write_json("definition.json", definition)
-    _spawn(folder)
+    _spawn(folder, kafka)
 
 
-def _spawn(folder: RunFolder) -> None:
+def _spawn(folder: RunFolder, kafka: str | None) -> None:
     events = folder.state / "events.jsonl"
     before = events.stat().st_size if events.is_file() else 0
     kept = {key: value for key, value in folder.session().items() if key in ("epoch", "best_epoch")}
@@ -204,7 +213,7 @@ def _spawn(folder: RunFolder) -> None:
     command = [sys.executable, "-m", "lit.trainer.run", "--data", str(workspace.data), "--team", workspace.team]
     with (folder.path / "log.txt").open("a") as log:
         process = subprocess.Popen(
-            [*command, "--project", folder.project, "--run", str(folder.run)],
+            [*command, "--project", folder.project, "--run", str(folder.run), *(["--kafka", kafka] if kafka else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import psutil
 
 from lit.streams.errors import LitError
 from lit.streams.workspace import Workspace
+from lit.trainer.announce import Announcer
 from lit.trainer.canvas import node_of_role, parse_canvas
 from lit.trainer.component import read_component
 from lit.trainer.devicequeue import turn
@@ -47,8 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("data", "team", "project"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--run", type=int, required=True)
+    parser.add_argument("--kafka", help="where events go; unset: to the run's folder alone")
     given = parser.parse_args(arguments)
     folder = RunFolder.find(Workspace(Path(given.data), given.team), given.project, given.run)
+    announcer = Announcer(given.kafka, given.team)
+    try:
+        return _run(replace(folder, announce=announcer))
+    finally:
+        announcer.close()
+
+
+def _run(folder: RunFolder) -> int:
     asked = _Interruption()
     device = str(folder.read_json("definition.json").get("device", "cpu"))
     process = psutil.Process()

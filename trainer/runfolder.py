@@ -9,8 +9,8 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ ENDED = ("paused", "stopped", "finished", "failed")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run: its workspace, project and number."""
+    """One run: its workspace, project and number; `announce` is told each event that this object emits."""
 
     workspace: Workspace
     project: str
     run: int
+    announce: Callable[[Event], None] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def create(cls, workspace: Workspace, project: str, definition: dict[str, Any], description: str = "") -> RunFolder:
@@ -176,6 +177,8 @@ class RunFolder:
         event = Event("run", self.name, status, iso_ms(time.time_ns()), detail)
         with (self.state / "events.jsonl").open("ab") as stream:
             stream.write(encode_json(event) + b"\n")
+        if self.announce:
+            self.announce(event)
         return event
 
 

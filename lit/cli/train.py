@@ -78,12 +78,13 @@ def train(
         return _write_script(workspace, design, script)
     if check:
         return _check(workspace, design, as_json)
+    options: dict[str, Any] = {"device": device, "epochs": epochs, "description": description, "kafka": _kafka()}
     if folds:
         if horizon is None or detach:
             raise UserError("folds need --horizon, how far labels look ahead in seconds, and cannot be detached")
         series = [Fold(number, folds, horizon, embargo, fold_kind) for number in range(1, folds + 1)]
-        return _train_folds(workspace, design, series, as_json, device=device, epochs=epochs, description=description)
-    folder = start(workspace, design, device=device, epochs=epochs, description=description)
+        return _train_folds(workspace, design, series, as_json, **options)
+    folder = start(workspace, design, **options)
     if detach:
         typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} is started: {folder.path}")
         return None
@@ -160,7 +161,7 @@ def resume_run(
     from lit.trainer.experiments import resume
 
     folder = _run(team, run)
-    resume(folder, device=device, epochs=epochs)
+    resume(folder, device=device, epochs=epochs, kafka=_kafka())
     if detach:
         typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} goes on")
         return
@@ -325,6 +326,15 @@ def _metrics(row: dict[str, float]) -> str:
         if name == "loss" or (name.startswith("val_") and not name.startswith("val_base_"))
     }
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+
+
+def _kafka() -> str | None:
+    """Return where events may go: the configured cluster, or a running broker; none is started for it."""
+    from lit.settings import Settings
+    from lit.streams.broker import EmbeddedBroker
+
+    settings = Settings()
+    return settings.kafka or EmbeddedBroker(settings.data).running()
 
 
 def _workspace(team: str) -> Workspace:
