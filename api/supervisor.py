@@ -130,6 +130,19 @@ class Supervisor:
             self._write_survivors()
 
     def _start(self, spec: WorkerSpec) -> None:
+        previous, now = self._known.get(spec.name), time.monotonic()
+        try:
+            child = self._spawn(spec)
+        except OSError as error:  # no space for its log, or no process to be had: tried again later
+            failed = started(previous, spec, 0, now)
+            said = f"could not be started: {error}"
+            self._known[spec.name] = after_exit(failed, 1, said, now, random.random())
+            log.error("worker %s %s", spec.name, said)
+            return
+        self._known[spec.name] = started(previous, spec, child.pid, now)
+        log.info("worker %s started as process %d", spec.name, child.pid)
+
+    def _spawn(self, spec: WorkerSpec) -> subprocess.Popen[bytes]:
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         rotate(spec.log)
         with spec.log.open("ab") as out:
@@ -143,8 +156,7 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C reaches the server alone, which stops its workers in order
             )
         self._children[spec.name] = child, begin
-        self._known[spec.name] = started(self._known.get(spec.name), spec, child.pid, time.monotonic())
-        log.info("worker %s started as process %d", spec.name, child.pid)
+        return child
 
     def _signal(self, name: str) -> None:
         """Ask a worker to end (once), or kill it when it takes too long."""
@@ -191,7 +203,10 @@ class Supervisor:
             with contextlib.suppress(psutil.Error):
                 created = psutil.Process(child.pid).create_time()
                 alive[name] = Survivor(child.pid, created, list(self._known[name].spec.argv))
-        write_private(self._file, msgspec.json.encode(alive))
+        try:
+            write_private(self._file, msgspec.json.encode(alive))
+        except OSError as error:
+            log.error("%s could not be written: %s", self._file, error)
 
     def _end_survivors(self) -> None:
         """Kill workers of a server that was killed, where the kernel did not (it does on Linux)."""

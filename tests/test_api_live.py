@@ -165,6 +165,34 @@ def test_a_client_that_comes_back_gets_what_it_missed_and_one_of_another_epoch_g
 
 
 @pytest.mark.kafka
+def test_a_client_that_stops_reading_is_told_and_costs_the_server_no_memory(server: Server) -> None:
+    (bar, *_), count = bars_until(3000), 40_000
+    server.ticks("slow", tape().slice(0, 100))
+    bars = [msgspec.structs.replace(bar, ordinal=n, first_index=10 * n, last_index=10 * n + 9) for n in range(count)]
+    server.bars("slow", bars[:10])
+    with server.live("slow") as socket:
+        receive(socket)
+        topic = topics.bars("slow", "tape", "1minute").name
+        for at in range(10, count, 500):  # a message may have many bars
+            server.producer.produce(topic, encode_json(bars[at : at + 500]), b"IBM.N")
+        assert server.producer.flush(30) == 0
+        query = "/slow/streams/tape/bars?symbol=IBM.N&limit=1"
+        deadline = time.monotonic() + 60
+        while (found := server.client.get(query).json()["bars"][0]["ordinal"]) != count - 1:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        messages = [receive(socket)]
+        while messages[-1]["type"] != "heartbeat":
+            messages.append(receive(socket))
+    kinds = [message["type"] for message in messages]
+    assert kinds[0] == "snapshot" and "lagged" in kinds
+    last = max(n for n, kind in enumerate(kinds) if kind == "lagged")
+    known = [b["ordinal"] for b in messages[last + 1]["bars"]] + [m["bar"]["ordinal"] for m in messages[last + 2 : -1]]
+    assert known == list(range(known[0], count))
+    assert "lit_ws_lagged_total" in server.services.metrics.render().decode()
+
+
+@pytest.mark.kafka
 def test_bars_are_paged_by_ordinal_and_repeats_count_once(server: Server) -> None:
     bars = bars_until(6000)
     server.ticks("paged", tape().slice(0, 6000))

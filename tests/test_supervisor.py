@@ -141,6 +141,15 @@ def test_a_worker_with_a_mistake_is_failed_with_its_last_sentence_until_it_is_re
             supervisor.restart("b")
 
 
+def test_a_worker_that_cannot_be_started_waits_and_others_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    specs = [spec("a", "sleep", "60", log=tmp_path / "file/a.log"), spec("b", "sleep", "60", log=tmp_path / "b.log")]
+    with supervising(specs, tmp_path) as supervisor:
+        until(lambda: bool((s := one(supervisor, "b")) and s.status == "running"), supervisor)
+        status = one(supervisor, "a")
+        assert status is not None and status.pid is None and "could not be started" in str(status.last_error)
+
+
 def test_a_changed_command_replaces_the_worker_and_a_removed_one_ends(tmp_path: Path) -> None:
     specs = [spec("a", "sleep", "60", log=tmp_path / "a.log")]
     with supervising(specs, tmp_path) as supervisor:
