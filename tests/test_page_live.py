@@ -1,0 +1,225 @@
+"""The live page in a real browser against a real server and broker: it shows what happens, and survives a cut cable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page_stage import CHROMIUM, TEAM, Stage, Visitor, chromium, coloured, stage, violations
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.kafka,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there"),
+    pytest.mark.skipif(os.environ.get("LIT_SKIP_UI") == "1", reason="LIT_SKIP_UI=1"),
+]
+UP, DOWN, RIGHT, WRONG, PENDING = "#2ebd9b", "#f0616d", "#5aa9f5", "#f2a33c", "#95a1b0"
+Opens = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def built() -> None:
+    build = Path(__file__).parents[1] / "ui" / "build.py"
+    subprocess.run([sys.executable, str(build)], check=True, timeout=250)
+
+
+@pytest.fixture(scope="module")
+def show(built: None, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(kafka, tmp_path_factory.mktemp("page")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def visit(browser: Browser, show: Stage) -> Iterator[Opens]:
+    visitors: list[Visitor] = []
+
+    def opens(**options: Any) -> Visitor:
+        visitors.append(Visitor(browser, show, **{"color_scheme": "dark", **options}))
+        return visitors[-1]
+
+    show.cable.mend()
+    yield opens
+    show.cable.mend()
+    for visitor in visitors:
+        visitor.close()
+
+
+def legend(page: Page) -> Any:
+    return page.get_by_test_id("legend")
+
+
+def until(check: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.1)
+
+
+def search(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def test_candles_are_drawn_and_the_forming_bar_moves_with_each_tick(show: Stage, visit: Opens) -> None:
+    page = visit().open()
+    assert "token" not in page.url
+    until(lambda: min(coloured(page, UP), coloured(page, DOWN)) > 200)
+    for _ in range(2):
+        show.advance(show._sent + 7)
+        expect(legend(page)).to_contain_text("forming")
+        expect(legend(page)).to_contain_text(f"C {show.last_price:.2f}")
+    show.close_bar()
+    expect(legend(page)).to_contain_text(f"C {show.last_price:.2f}")
+
+
+def test_a_prediction_appears_beside_its_bar_and_its_outcome_later(show: Stage, visit: Opens) -> None:
+    page = visit().open()
+    until(lambda: coloured(page, RIGHT) > 50 and coloured(page, WRONG) > 20)
+    bar = show.close_bar()
+    show.predict(bar, 0.815)
+    expect(page.get_by_test_id("latest-p")).to_have_text("0.815")
+    newest = page.locator(".call-row").nth(1)
+    expect(newest).to_contain_text("pending")
+    right = coloured(page, RIGHT)
+    show.score(bar, 0.815, 1.0)
+    expect(newest).to_contain_text("right")
+    expect(page.get_by_test_id("scores")).to_contain_text("%")
+    until(lambda: coloured(page, RIGHT) > right)
+
+
+def test_a_cut_cable_is_told_and_afterwards_nothing_is_missing_or_doubled(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.open()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    rows = page.locator(".rows").get_attribute("aria-label")
+    assert rows is not None
+    before = int(rows.split()[0])
+    show.cable.cut()
+    expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=5000)
+    missed = [show.close_bar() for _ in range(3)]
+    for bar in missed:
+        show.predict(bar, 0.25)
+    show.cable.mend()
+    page.get_by_role("button", name="Try now").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.locator(".rows")).to_have_attribute("aria-label", f"{before + 3} predictions, newest first")
+    expect(legend(page)).to_contain_text(f"C {show.last_price:.2f}")
+    # Refused connections are the browser's to report; anything else would be ours.
+    visitor.complaints = [text for text in visitor.complaints if "WebSocket" not in text and "ERR_" not in text]
+
+
+def test_a_network_that_swallows_everything_is_noticed_within_five_seconds(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.open()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    show.cable.stall()
+    expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=5500)
+    show.cable.mend()
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=20_000)
+    visitor.complaints = [text for text in visitor.complaints if "WebSocket" not in text]
+
+
+def test_the_address_restores_zoom_zone_and_picked_bar(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.get_by_label("Time zone").select_option("browser")
+    expect(legend(page)).to_contain_text("Europe/Berlin (browser)")
+    page.mouse.move(500, 300)
+    page.mouse.down()
+    page.mouse.move(1000, 300, steps=8)
+    page.mouse.up()
+    jump = page.get_by_role("button", name="Jump to latest")
+    expect(jump).to_be_visible()
+    until(lambda: "from" in search(page))
+    page.mouse.click(700, 300)
+    panel = page.get_by_role("heading", name="Ticks of the bar")
+    expect(panel).to_be_visible()
+    until(lambda: "bar" in search(page))
+    copy, place = visitor.new_page(), search(page)
+    copy.goto(page.url)
+    expect(copy.get_by_role("heading", name="Ticks of the bar")).to_be_visible()
+    expect(copy.get_by_role("button", name="Jump to latest")).to_be_visible()
+    expect(copy.get_by_label("Time zone")).to_have_value("browser")
+    copy.wait_for_timeout(600)
+    assert search(copy) == place
+    show.close_bar()  # what is looked at stays in place
+    copy.wait_for_timeout(600)
+    assert search(copy) == place
+    jump.click()
+    expect(jump).to_have_count(0)
+    until(lambda: "from" not in search(page))
+
+
+def test_the_ticks_of_a_picked_bar_are_those_of_the_tape(show: Stage, visit: Opens) -> None:
+    bar = show.bars[-9]
+    page = visit().open(f"&bar={bar.ordinal}")
+    rows = page.locator("button.tick-row")
+    expect(rows.first).to_contain_text(f"{show.tape.price[bar.first_index]:.2f}")
+    rows.nth(1).click()
+    expect(page.locator(".packet pre")).to_contain_text(f'"index": {bar.first_index + 1},')
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Close the ticks").click()
+    expect(page.get_by_role("heading", name="Latest prediction")).to_be_visible()
+
+
+def test_one_without_a_session_must_log_in_and_is_then_where_they_wanted(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.goto(f"{show.cable.url}/t/{TEAM}")
+    page.get_by_role("textbox", name="Token").fill("not a token")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("This token is not known")).to_be_visible()
+    page.get_by_role("textbox", name="Token").fill(show.token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="tape")).to_be_visible()
+    assert urlsplit(page.url).path == f"/t/{TEAM}"
+    visitor.complaints = [text for text in visitor.complaints if "401" not in text]
+
+
+def test_bars_that_do_not_exist_are_told_in_a_sentence(visit: Opens) -> None:
+    page = visit().page
+    stage_path = visit().stage
+    page.goto(f"{stage_path.page_path}?token={stage_path.token}&symbol=IBM.N&interval=7minute&deployment=none")
+    expect(page.get_by_role("alert")).to_contain_text("has no bars of 7minute")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_serious_stands_in_anyones_way(show: Stage, visit: Opens, scheme: str, width: int) -> None:
+    visitor = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page = visitor.open()
+    expect(page.get_by_test_id("scores")).to_be_visible()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.goto(f"{show.page_path}?bar={show.bars[-9].ordinal}")
+    expect(page.locator("button.tick-row").first).to_be_visible()
+    assert violations(page) == []
+    page.goto(f"{show.cable.url}/t/{TEAM}")
+    expect(page.get_by_role("link", name="tape")).to_be_visible()
+    assert violations(page) == []
+    page.goto(f"{show.cable.url}/login")
+    expect(page.get_by_role("textbox", name="Token")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_a_dark_page_is_dark_before_its_scripts_run(show: Stage, visit: Opens) -> None:
+    visitor = visit(color_scheme="dark")
+    page = visitor.page
+    page.route("**/assets/*.js", lambda route: route.abort())
+    page.goto(show.page_path)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 18, 24)"
+    visitor.complaints.clear()
