@@ -158,8 +158,9 @@ class CodeRun:
             log = stack.enter_context((folder.path / "log.txt").open("a", encoding="utf-8", buffering=1))
             if threading.current_thread() is threading.main_thread():
                 stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, stop))
+            out, err = _Tee(sys.stdout, log), _Tee(sys.stderr, log)
             try:
-                with redirect_stdout(_Tee(sys.stdout, log)), redirect_stderr(_Tee(sys.stderr, log)):
+                with redirect_stdout(out), redirect_stderr(err), out, err:
                     yield
             except BaseException as error:
                 if isinstance(error, SystemExit) and not stopped and error.code in (None, 0):
@@ -192,6 +193,14 @@ class _Tee:
         if len(self._line) > 10_000:
             self._line = _visible(self._line)
         return len(text)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._line:  # a last line without an end
+            self._log.write(_visible(self._line) + "\n")
+            self._line = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._terminal, name)

@@ -122,9 +122,12 @@ def test_any_metric_is_logged_and_columns_may_come_late(tmp_path: Path) -> None:
         assert run.folder.status() == "running"
         run.log({"loss": 1.5, "sharpe": 0.25})
         run.log(epoch=1, late=7)
+        print("10 %\r90 %\nno end", end="")
         with pytest.raises(UserError, match="'sharpe' is 'much'"):
             run.log(sharpe="much")
     assert run.folder.status() == "finished"
+    log = (run.path / "log.txt").read_text().splitlines()
+    assert log[:2] == ["90 %", "no end"] and log[2].endswith("finished") and len(log) == 3
     assert run.folder.perf() == [{"epoch": 1, "loss": 2, "late": 7}, {"epoch": 2, "loss": 1.5, "sharpe": 0.25}]
     assert experiments.summary(run.folder).best_epoch == 2
     assert [event.status for event in experiments.follow(run.folder)] == ["running", *["epoch"] * 3, "finished"]

@@ -78,7 +78,7 @@ def variables_of(model: Any, optimizer: Any) -> list[Any]:
 
 def capture(model: Any, optimizer: Any) -> list[Array]:
     """Copy the values of all variables."""
-    return [np.array(variable) for variable in variables_of(model, optimizer)]
+    return [np.array(variable.numpy()) for variable in variables_of(model, optimizer)]
 
 
 def restore(model: Any, optimizer: Any, values: list[Array]) -> None:
