@@ -30,6 +30,7 @@ def build_schema(
     from lit.streams.workspace import Workspace
 
     settings, console = Settings(), Console(stderr=True)
+    workspace = Workspace(settings.data, team)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -46,7 +47,7 @@ def build_schema(
             bar.update(tasks[progress.stage], completed=progress.done, total=progress.total, detail=progress.detail)
 
         done = build(
-            Workspace(settings.data, team),
+            workspace,
             schema,
             bootstrap,
             workers=workers,
