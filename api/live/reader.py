@@ -119,15 +119,15 @@ class StreamReader:
             except KafkaException:
                 self._wanted.put(kind)
                 raise
-        batch, changed = Batch(), set[Key]()
+        if self._rewind_at is not None and time.monotonic() >= self._rewind_at:
+            self._position_ticks()
+            self._rewind_at = None
         if not self._kinds:
             self._end.wait(_WAIT_SECONDS)
             return
+        batch, changed = Batch(), set[Key]()
         for message in self._consumer.consume(_MESSAGES, _WAIT_SECONDS):
             self._take(message, batch, changed)
-        if self._rewind_at is not None and time.monotonic() >= self._rewind_at:
-            self._rewind_at = None
-            self._position_ticks()
         for key in changed:
             batch.forming[key] = self._forming.row(key)
         if time.monotonic() >= self._lag_at:
@@ -205,7 +205,7 @@ class StreamReader:
             del self._unread[kind]
             batch.ready.append(kind)
             if kind[0] == "bars":
-                self._position_ticks()
+                self._rewind_at = time.monotonic()
 
     def _position_ticks(self) -> None:
         """Read ticks from the start of the oldest last bar of each partition; without bars, from the beginning."""
