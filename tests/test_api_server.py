@@ -36,14 +36,17 @@ def environment(kafka: str, data: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def up(kafka: str, data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [*LIT, "up", *options], env=environment(kafka, data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def up(kafka: str | None, data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    env = environment(kafka or "", data)
+    if kafka is None:
+        del env["LIT_KAFKA"]
+    log = data / "up.log"
+    with log.open("a") as err:
+        process = subprocess.Popen([*LIT, "up", *options], env=env, stdout=subprocess.PIPE, stderr=err, text=True)
     try:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, process.stderr.read()[-3000:]
+        assert line, log.read_text()[-3000:]
         yield process, line
     finally:
         if process.poll() is None:
@@ -128,3 +131,35 @@ def test_ticks_that_arrive_are_stored_and_become_bars_also_after_the_broker_was_
         (stream,) = client.get("/api/teams/whole/streams").json()
         assert stream["symbols"] == ["BAC.N", "IBM.N"] and stream["status"] in ("running", "starting")
     assert not any(psutil.pid_exists(worker["pid"]) for worker in workers if worker["pid"])
+
+
+@pytest.mark.kafka
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_workers_and_the_next_goes_on_where_it_was(tmp_path: Path) -> None:
+    tape = real_ticks("IBM.N", 1)
+    half = len(tape) // 2
+    first: list[int] = []
+    for part in (tape.slice(0, half), tape.slice(half, len(tape))):
+        with up(None, tmp_path) as (process, _):
+            found = running_server(tmp_path)
+            assert found is not None
+            client = httpx.Client(base_url=found[0], headers={"Authorization": f"Bearer {found[1]}"}, timeout=60)
+            broker = client.get("/api/status").json()["broker"]["bootstrap"]
+            publish(broker, topics.ticks("killed", "tape"), part)
+            deadline = time.monotonic() + 90
+            with open_store(tmp_path, None) as stores:
+                while (stored := stores.team("killed").count("tape")) < part.next_index // (1 if first else 2):
+                    assert time.monotonic() < deadline, (stored, client.get("/api/status").json()["workers"])
+                    time.sleep(0.2)
+            if not first:
+                first = [worker["pid"] for worker in client.get("/api/status").json()["workers"] if worker["pid"]]
+                process.kill()
+                process.wait()
+                _, alive = psutil.wait_procs([psutil.Process(p) for p in first if psutil.pid_exists(p)], timeout=10)
+                assert all(worker.status() == psutil.STATUS_ZOMBIE for worker in alive)
+            else:
+                assert stored == len(tape)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(60) == 0
+    assert len(first) == 2
