@@ -190,6 +190,32 @@ def test_one_without_a_session_must_log_in_and_is_then_where_they_wanted(show: S
     visitor.complaints = [text for text in visitor.complaints if "401" not in text]
 
 
+def test_a_list_that_fails_says_so_with_the_requests_id_and_can_be_tried_again(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.open()
+    answer = {"detail": "The broker does not answer.", "request_id": "r-17"}
+    page.route("**/streams", lambda route: route.fulfill(status=400, json=answer))
+    page.goto(f"{show.cable.url}/t/{TEAM}")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The broker does not answer.")
+    expect(alert).to_contain_text("r-17")
+    page.unroute("**/streams")
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("link", name="tape")).to_be_visible()
+    visitor.complaints = [text for text in visitor.complaints if "400" not in text]
+
+
+def test_who_logs_out_must_log_in_again(show: Stage, visit: Opens) -> None:
+    visitor = visit()
+    page = visitor.open()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("menuitem", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.goto(f"{show.cable.url}/t/{TEAM}")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    visitor.complaints = [text for text in visitor.complaints if "401" not in text]
+
+
 def test_bars_that_do_not_exist_are_told_in_a_sentence(visit: Opens) -> None:
     page = visit().page
     stage_path = visit().stage

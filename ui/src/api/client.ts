@@ -38,6 +38,7 @@ export const api = {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ token }),
     }),
+  logout: () => request<unknown>("/logout", { method: "POST" }),
   health: () => request<{ version: string }>("/health"),
   teams: (signal?: AbortSignal) => request<string[]>("/teams", signal ? { signal } : {}),
   streams: (team: string, signal: AbortSignal) => request<Stream[]>(`/teams/${part(team)}/streams`, { signal }),

@@ -42,6 +42,8 @@ export interface LiveChartOptions {
 const RIGHT_MARGIN = 6;
 const OLDER_WHEN_WITHIN = 30;
 const DEFAULT_BAR_WIDTH = 7.5;
+/** More changed predictions than this are drawn all anew. */
+const FEW = 32;
 const STRETCH = { price: 62, volume: 14, calls: 24 };
 
 /** Candles, volume and predictions on one time scale. React stays out: it hands over views and gets events. */
@@ -58,6 +60,8 @@ export class LiveChart {
   private palette: Palette;
   private zone: string;
   private lastColour = "";
+  private early = false;
+  private drawn: readonly Call[] = [];
   private picked: number | null = null;
   private restored = false;
   private settling = 0;
@@ -127,7 +131,8 @@ export class LiveChart {
     else this.extend(before, view);
     const calls = model === null ? [] : (view.calls.get(model) ?? []);
     this.colourLast(view);
-    if (all || model !== this.model || before?.calls !== view.calls) this.showCalls(calls);
+    const anew = all || model !== this.model || this.early;
+    if (anew || before?.calls !== view.calls) this.showCalls(calls, anew);
     this.model = model;
     if (view.ready && !this.restored) {
       this.restored = true;
@@ -279,14 +284,30 @@ export class LiveChart {
     this.candles.applyOptions({ priceLineColor: colour });
   }
 
-  private showCalls(calls: readonly Call[]): void {
-    const points: CallPoint[] = [];
-    for (const call of calls) {
-      const key = this.axis.key(call.ordinal);
-      if (key === null) continue;
-      points.push({ time: key as UTCTimestamp, p: probability(call.prediction), verdict: verdict(call) });
+  private showCalls(calls: readonly Call[], all: boolean): void {
+    const drawn = this.drawn;
+    this.drawn = calls;
+    // Bars and predictions are topics of their own: a prediction may come before its bar, and is drawn with it.
+    this.early = (calls.at(-1)?.ordinal ?? -1) > (this.axis.ordinalAt(this.axis.size - 1) ?? -1);
+    let same = 0;
+    while (same < calls.length && calls[same] === drawn[same]) same += 1;
+    const changed = calls.slice(same).filter((call, place) => call !== drawn[same + place]);
+    const aligned = drawn.every((call, place) => place < same || call.ordinal === calls[place]?.ordinal);
+    if (all || !aligned || changed.length > FEW || drawn.length === 0) {
+      this.calls?.setData(calls.map((call) => this.point(call)).filter((point) => point !== null));
+      return;
     }
-    this.calls?.setData(points);
+    const last = this.axis.key(drawn.at(-1)?.ordinal ?? 0) ?? 0;
+    for (const call of changed) {
+      const point = this.point(call);
+      if (point) this.calls?.update(point, (point.time as number) < last);
+    }
+  }
+
+  private point(call: Call): CallPoint | null {
+    const key = this.axis.key(call.ordinal);
+    if (key === null) return null;
+    return { time: key as UTCTimestamp, p: probability(call.prediction), verdict: verdict(call) };
   }
 
   private candle(bar: Bar): CandlestickData {

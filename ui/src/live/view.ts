@@ -87,6 +87,12 @@ function put<T extends { ordinal: number }>(list: readonly T[], item: T): readon
 
 function putCalls(calls: View["calls"], fresh: readonly Call[]): View["calls"] {
   if (fresh.length === 0) return calls;
+  if (fresh.length === 1) {
+    const call = fresh[0] as Call;
+    const known = calls.get(call.model) ?? [];
+    if (!call.outcome && barAt(known, call.ordinal)?.outcome) return calls;
+    return new Map(calls).set(call.model, put(known, call));
+  }
   const byModel = new Map<string, Map<number, Call>>();
   for (const call of fresh) {
     let known = byModel.get(call.model);

@@ -10,6 +10,7 @@ import { outcomeClass, probability, side, verdict } from "../live/verdict";
 import type { Call } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 import { Notice } from "../parts/Notice";
+import { Status } from "../parts/Status";
 import { VirtualRows } from "../parts/VirtualRows";
 import type { Change } from "./StreamPage";
 import type { Selection } from "./selection";
@@ -53,6 +54,11 @@ export function PredictionPanel({ team, store, selection, models, model, zone, c
           <h2 id="latest">Latest prediction</h2>
           <span className="faint">{model}</span>
         </header>
+        {selection.deployment.status === "running" ? null : (
+          <p className="panel-note">
+            The deployment's worker is <Status status={selection.deployment.status} />
+          </p>
+        )}
         {latest ? (
           <Latest call={latest} zone={zone} />
         ) : (
