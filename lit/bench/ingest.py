@@ -13,7 +13,7 @@ import msgspec
 import pyarrow.csv
 
 from lit.streams import topics
-from lit.streams.replay import plan_files, replay
+from lit.streams.replay import ReplayProgress, blocks, plan_files, replay
 from lit.streams.workspace import Workspace
 
 
@@ -40,12 +40,17 @@ def long_file(sources: list[Path], target: Path, times: int) -> None:
                 file.write(body)
 
 
-def replayed(bootstrap: str, data: Path, path: Path, source: str) -> Ingested:
-    """Replay a file into a new topic, the check of the whole file before it included."""
-    topic = topics.ticks("bench", source)
+def replayed(bootstrap: str, data: Path, path: Path, source: str, warm_up: Path) -> Ingested:
+    """Replay a file into a new topic, the check of the whole file before it included.
+
+    The warm-up file is read first, so that imports and calendars are loaded, as they are for the reference.
+    """
+    topic, workspace = topics.ticks("bench", source), Workspace(data, "bench")
     topics.create_topics(bootstrap, topic)
+    for _ in blocks(plan_files(workspace, "refinitiv", [warm_up]), ReplayProgress(0)):
+        pass
     began = time.perf_counter()
-    done = replay(bootstrap, topic.name, plan_files(Workspace(data, "bench"), "refinitiv", [path]))
+    done = replay(bootstrap, topic.name, plan_files(workspace, "refinitiv", [path]))
     return Ingested(done.sent, time.perf_counter() - began, _memory())
 
 
@@ -68,5 +73,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "parsed":
         outcome = parsed(Path(sys.argv[2]))
     else:
-        outcome = replayed(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])
+        outcome = replayed(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5], Path(sys.argv[6]))
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
