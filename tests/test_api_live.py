@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -371,3 +372,18 @@ async def test_open_bars_are_merged_and_never_shown_after_their_bar_closed() -> 
     kinds = [message["type"] for message in pipe.got][2:]
     assert kinds[-1] == "bar" and set(kinds[:-1]) == {"forming"}
     assert 2 <= len(kinds) - 1 <= elapsed * 20 + 1
+
+
+@pytest.mark.kafka
+def test_a_server_that_ends_sends_its_clients_away_to_come_again(server: Server) -> None:
+    server.ticks("ends", tape().slice(0, 3000))
+    server.bars("ends", bars_until(3000))
+    with listening("127.0.0.1", 0) as listener:
+        with serving(Services(server.services.config, server.services.stores), listener) as url:
+            socket = Server(url, server.services).live("ends")
+            assert until(socket, "snapshot")["bars"]
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                receive(socket)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "live ends/tape"]
