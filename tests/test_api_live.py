@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -378,9 +379,9 @@ async def test_open_bars_are_merged_and_never_shown_after_their_bar_closed() -> 
 def test_a_server_that_ends_sends_its_clients_away_to_come_again(server: Server) -> None:
     server.ticks("ends", tape().slice(0, 3000))
     server.bars("ends", bars_until(3000))
-    with listening("127.0.0.1", 0) as listener:
+    with listening("127.0.0.1", 0) as listener, ExitStack() as clients:
         with serving(Services(server.services.config, server.services.stores), listener) as url:
-            socket = Server(url, server.services).live("ends")
+            socket = clients.enter_context(Server(url, server.services).live("ends"))
             assert until(socket, "snapshot")["bars"]
         with pytest.raises(ConnectionClosed) as closed:
             while True:
