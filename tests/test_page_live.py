@@ -71,7 +71,8 @@ def until(check: Callable[[], bool], seconds: float = 15) -> None:
 
 
 def search(page: Page) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+    address = page.evaluate("location.href")  # page.url is as old as the last event that was looked at
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
 def test_candles_are_drawn_and_the_forming_bar_moves_with_each_tick(show: Stage, visit: Opens) -> None:
@@ -172,8 +173,24 @@ def test_the_ticks_of_a_picked_bar_are_those_of_the_tape(show: Stage, visit: Ope
     rows.nth(1).click()
     expect(page.locator(".packet pre")).to_contain_text(f'"index": {bar.first_index + 1},')
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Close the ticks").click()
     expect(page.get_by_role("heading", name="Latest prediction")).to_be_visible()
+
+
+def test_the_chart_is_moved_by_keys_and_a_question_mark_lists_them(visit: Opens) -> None:
+    page = visit().open()
+    until(lambda: "bars" in search(page))
+    count = int(search(page)["bars"])
+    page.keyboard.press("-")
+    until(lambda: int(search(page).get("bars", 0)) > count)
+    page.keyboard.press("Shift+ArrowLeft")
+    until(lambda: "from" in search(page))
+    page.keyboard.press("End")
+    until(lambda: "from" not in search(page))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("jump to the latest bar")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_one_without_a_session_must_log_in_and_is_then_where_they_wanted(show: Stage, visit: Opens) -> None:

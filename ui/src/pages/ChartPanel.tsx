@@ -7,6 +7,7 @@ import { useSlice } from "../live/use-live";
 import { ToEnd } from "../parts/icons";
 import { rangeOf, type StreamSearch, withRange } from "../search";
 import { CallsLegend, PriceLegend, VolumeLegend } from "./Legend";
+import { ShortcutHelp } from "./ShortcutHelp";
 import type { Change } from "./StreamPage";
 import type { Selection } from "./selection";
 import { shortInterval } from "./Toolbar";
@@ -91,11 +92,17 @@ export function ChartPanel({ store, selection, search, change, model, zone }: Ch
   useEffect(() => chart.current?.setZone(zone.zone), [zone.zone]);
   useEffect(() => chart.current?.show(store.view, model), [store, model]);
   useEffect(() => chart.current?.pick(search.bar ?? null), [search.bar]);
-  useShortcuts(chart, () => change({ bar: undefined }));
+  const [help, setHelp] = useState(false);
+  const closeTicks = useCallback(() => {
+    if (now.current.search.bar !== undefined) now.current.change({ bar: undefined });
+  }, []);
+  const openHelp = useCallback(() => setHelp(true), []);
+  useShortcuts(chart, closeTicks, openHelp);
 
   return (
     <section className="chart" aria-label={`${selection.symbol}, bars of ${selection.interval}`}>
       <div ref={holder} className="chart-canvas" />
+      <ShortcutHelp opened={help} onClose={() => setHelp(false)} />
       <PriceLegend
         store={store}
         hovered={hovered}
