@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 #: After a start that failed (the disk is full, say) the next is tried after this time.
 RETRY_SECONDS = 10.0
+#: When the process above Java was killed, Java still shuts down in order, and has the port until then.
+RELEASE_SECONDS = 25.0
 
 
 @contextlib.contextmanager
@@ -51,6 +55,11 @@ def _keep(broker: EmbeddedBroker, address: str, stop: threading.Event) -> None:
         if broker.running() is not None:
             continue
         log.error("the embedded Kafka has ended; starting it again (its log: %s)", broker.folder / "broker.log")
+        deadline = time.monotonic() + RELEASE_SECONDS
+        while not _free(address) and time.monotonic() < deadline and not stop.is_set():
+            time.sleep(0.1)
+        if stop.is_set():
+            return
         try:
             found = broker.start()
         except FaultError as error:
@@ -61,3 +70,14 @@ def _keep(broker: EmbeddedBroker, address: str, stop: threading.Event) -> None:
             log.critical("Kafka is at %s now, but workers know it at %s: end LIT and start it again", found, address)
         else:
             log.info("the embedded Kafka answers again at %s", found)
+
+
+def _free(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return False
+    return True

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psutil
@@ -88,10 +89,8 @@ def running(settings: Settings, supervise: bool = True) -> Iterator[Running]:
     config_folder = data / ".lit"
     config_folder.mkdir(parents=True, exist_ok=True)
     with (config_folder / "server.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield _found(settings, data)
+        if (other := _lock_or_find(lock, settings, data)) is not None:
+            yield other
             return
         with (
             listening(settings.host, settings.port) as listener,
@@ -187,13 +186,17 @@ def _announced(folder: Path, url: str) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def _found(settings: Settings, data: Path) -> Running:
-    """Return the server that has the lock, once it answers."""
+def _lock_or_find(lock: IO[str], settings: Settings, data: Path) -> Running | None:
+    """Take the lock (None), or return the server that has it, once it answers; one that is ending is waited for."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if found := running_server(data):
-            bootstrap = settings.kafka or EmbeddedBroker(data).running() or ""
-            return Running(*found, bootstrap, started_here=False)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            if found := running_server(data):
+                bootstrap = settings.kafka or EmbeddedBroker(data).running() or ""
+                return Running(*found, bootstrap, started_here=False)
         time.sleep(0.1)
     raise FaultError(f"another LIT over {data} is starting or ending and takes too long: try again")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,3 +165,18 @@ def test_a_killed_server_leaves_no_workers_and_the_next_goes_on_where_it_was(tmp
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(60) == 0
     assert len(first) == 2
+
+
+@pytest.mark.kafka
+def test_a_start_while_another_ends_waits_for_it(kafka: str, tmp_path: Path) -> None:
+    (tmp_path / ".lit").mkdir()
+    with (tmp_path / ".lit/server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ending = threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN))
+        ending.start()
+        with running(Settings(data=tmp_path, kafka=kafka, port=0), supervise=False) as server:
+            assert server.started_here
+            with running(Settings(data=tmp_path, kafka=kafka, port=0)) as second:
+                assert (second.url, second.started_here) == (server.url, False)
+            assert httpx.get(f"{server.url}/api/health").json()["status"] == "ok"
+        ending.join()

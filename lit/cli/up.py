@@ -29,7 +29,8 @@ def up(
         level=settings.log_level, format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s - %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )  # fmt: skip
-    logging.getLogger("lit.api.access").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for chatty in ("lit.api.access", "uvicorn"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with running(settings, supervise=workers) as server:
