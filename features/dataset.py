@@ -77,16 +77,24 @@ class DatasetAdapter:
         self.layout = layout
 
     @classmethod
-    def of_blocks(cls, blocks: Iterable[TickBlock]) -> DatasetAdapter:
-        """Build an adapter over blocks held in memory; each symbol's blocks in order."""
+    def of_blocks(cls, blocks: Iterable[TickBlock], segments: Iterable[Segment] | None = None) -> DatasetAdapter:
+        """Build an adapter over blocks held in memory, each symbol's in order.
+
+        Parameters
+        ----------
+        blocks
+            The ticks.
+        segments
+            The layout; none: a segment a block, in their order.
+        """
         windows: dict[str, SymbolWindow] = {}
-        segments: list[Segment] = []
+        own: list[Segment] = []
         for block in blocks:
             windows.setdefault(block.symbol, SymbolWindow(block.symbol)).feed(block)
-            segments.append(Segment(block.symbol, len(block)))
+            own.append(Segment(block.symbol, len(block)))
         for symbol, window in windows.items():
             window.feed(Watermark(symbol, END_OF_TIME, window.next_index))
-        return cls(windows, Layout(segments))
+        return cls(windows, Layout(own if segments is None else segments))
 
     def __len__(self) -> int:
         return len(self.layout)

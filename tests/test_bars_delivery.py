@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lit.features.bars import BarBuilder, Bars
 from lit.features.intervals import Interval
 from lit.processors.bars import BarsConfig
 from lit.processors.delivery import read_messages
+from lit.processors.verify import verify_parity
 from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
-from lit.streams.records import Bar, decode_bars
+from lit.streams.records import Bar, decode_bars, encode_json
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
 from tests.tape import real_ticks
 
@@ -122,6 +124,24 @@ def test_a_worker_killed_at_random_moments_publishes_every_bar_once(kafka: str, 
         found = published(config, interval)
         for symbol in SYMBOLS:
             assert found[symbol] == goal[symbol, interval]
+        verdict = verify_parity(kafka, config.team, config.source, interval)
+        assert verdict.compared == sum(len(goal[symbol, interval]) for symbol in SYMBOLS)
+        assert not verdict.differences
+
+
+@pytest.mark.kafka
+def test_a_bar_that_its_ticks_do_not_make_is_told(kafka: str) -> None:
+    config = BarsConfig(kafka, "demo", "forged", (MINUTE,))
+    config.create_topics()
+    publish(kafka, config.ticks_topic, blocks("IBM.N", 8192))
+    bars = expected("IBM.N", MINUTE)[:5]
+    bars[3] = msgspec.structs.replace(bars[3], close=bars[3].close + 0.01)
+    sender = producer(kafka)
+    for bar in bars:
+        sender.produce(config.bars_topic(MINUTE), key=b"IBM.N", value=encode_json(bar))
+    assert sender.flush(30) == 0
+    verdict = verify_parity(kafka, "demo", "forged", MINUTE)
+    assert verdict.compared == 4 and len(verdict.differences) == 1 and bars[3].start in verdict.differences[0]
 
 
 @pytest.mark.kafka

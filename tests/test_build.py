@@ -70,6 +70,12 @@ def test_a_build_is_the_same_for_one_and_two_workers_and_recomputes_from_the_fil
                 value = feature.compute(adapter, index, {})
                 assert value is not None
                 assert file[feature.name][row].tobytes() == value.astype(np.float32).tobytes()
+    verified = lit(kafka, team, "verify", "dataset", "small", "--samples", "40")
+    assert verified.returncode == 0 and "80 samples compared, 0 differ" in verified.stdout, verified.stderr
+    with h5py.File(team.path("assets", "small", "queue") / "test.h5", "r+") as file:
+        file["bars"][:, 3, 3] += 0.01
+    verified = lit(kafka, team, "verify", "dataset", "small", "--samples", "5")
+    assert verified.returncode == 1 and "bars differs" in verified.stdout
 
 
 @pytest.mark.kafka

@@ -1,0 +1,137 @@
+"""The promises, checked by a user: live bars against their ticks, a dataset against its files.
+
+Both recompute from the record (a tick topic, raw files) and compare bits; neither trusts what was published.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+
+from lit.features.bars import BarBuilder, Bars
+from lit.features.dataset import DatasetAdapter, Segment
+from lit.features.intervals import Interval
+from lit.processors.build import FrozenJob
+from lit.processors.delivery import read_messages
+from lit.streams import topics
+from lit.streams.codec import PoisonError, decode
+from lit.streams.errors import UserError
+from lit.streams.records import Bar, decode_bars, encode_json
+from lit.streams.replay import ReplayProgress, blocks, plan_files
+from lit.streams.tick import TickBlock, Watermark
+from lit.streams.workspace import Workspace
+
+
+@dataclass
+class Verdict:
+    """How many were compared, and what differed (a sentence each)."""
+
+    compared: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) -> Verdict:
+    """Compare a source's published bars with those that its recorded ticks make, byte for byte.
+
+    A bar that was not published yet, at the end of the topic, is no difference.
+    """
+    verdict = Verdict()
+    for partition in range(topics.PARTITIONS):
+        published = _published(bootstrap, topics.bars(team, source, str(interval)).name, partition)
+        recomputed = _recomputed(bootstrap, topics.ticks(team, source).name, partition, interval)
+        for symbol, bars in published.items():
+            expected = recomputed.get(symbol, [])
+            for number, bar in enumerate(bars):
+                verdict.compared += 1
+                if number >= len(expected) or encode_json(bar) != encode_json(expected[number]):
+                    verdict.differences.append(
+                        f"{symbol} {bar.start}: published {encode_json(bar).decode()}, its ticks make "
+                        + (encode_json(expected[number]).decode() if number < len(expected) else "no bar there")
+                    )
+                    break
+    return verdict
+
+
+def verify_dataset(workspace: Workspace, schema: str, samples: int = 200, seed: int = 0) -> Verdict:
+    """Recompute random samples of an asset from its raw files, one by one, and compare bytes.
+
+    Raises
+    ------
+    UserError
+        If there is no such asset, or a raw file is not the one it was built from.
+    """
+    verdict = Verdict()
+    for path in _parts(workspace, schema):
+        with h5py.File(path) as file:
+            job = msgspec.convert(json.loads(file.attrs["schema"]), FrozenJob)
+            adapter = _adapter(workspace, job)
+            features = [job.features[name].thaw(name) for name in job.schema.features]
+            count = len(file["index"])
+            rows = np.random.default_rng(seed).choice(count, size=min(samples, count), replace=False)
+            for row in sorted(rows.tolist()):
+                index = int(file["index"][row])
+                others: dict[str, Any] = {}
+                for feature in sorted(features, key=lambda one: one.sort_key):
+                    value = feature.compute(adapter, index, others)
+                    stored = file[feature.name][row]
+                    if value is None or value.astype(stored.dtype).tobytes() != stored.tobytes():
+                        verdict.differences.append(f"{path.name} sample {row} (tick {index}): {feature.name} differs")
+                        break
+                    others[feature.name] = value
+                verdict.compared += 1
+    return verdict
+
+
+def _published(bootstrap: str, topic: str, partition: int) -> dict[str, list[Bar]]:
+    """Return the bars as a reader who drops repeats sees them."""
+    bars: dict[str, list[Bar]] = {}
+    for message in read_messages(bootstrap, topic, partition):
+        for bar in decode_bars(message.value()):
+            own = bars.setdefault(bar.symbol, [])
+            if not own or bar.ordinal > own[-1].ordinal:
+                own.append(bar)
+    return bars
+
+
+def _recomputed(bootstrap: str, topic: str, partition: int, interval: Interval) -> dict[str, list[Bar]]:
+    builders: dict[str, BarBuilder] = {}
+    parts: dict[str, list[Bars]] = {}
+    for message in read_messages(bootstrap, topic, partition):
+        try:
+            item = decode(message.key(), message.value(), message.headers())
+        except PoisonError:
+            continue
+        builder = builders.setdefault(item.symbol, BarBuilder(interval))
+        closed = parts.setdefault(item.symbol, [])
+        if isinstance(item, Watermark):
+            if item.next_index == builder.next_index:
+                closed.append(builder.advance(item.timestamp))
+        elif isinstance(item, TickBlock) and item.next_index > builder.next_index:
+            closed.append(builder.update(item.slice(builder.next_index - item.first_index)))
+    return {symbol: list(Bars.concat(own).records(symbol, interval)) for symbol, own in parts.items()}
+
+
+def _parts(workspace: Workspace, schema: str) -> Sequence[Path]:
+    root = workspace.path("assets", schema)
+    for folder in (root, root / "queue"):
+        if (folder / "train.h5").exists():
+            return [folder / "train.h5", folder / "test.h5"]
+    raise UserError(f"asset {schema!r} has not been built: `lit build {schema}` builds it")
+
+
+def _adapter(workspace: Workspace, job: FrozenJob) -> DatasetAdapter:
+    plan = plan_files(workspace, job.schema.adapter, [Path(path) for path in job.files])
+    for file in plan.files:
+        if file.digest != job.files[str(file.path)]:
+            raise UserError(f"{file.path} is not the file that {job.schema.name!r} was built from: its digest differs")
+    if plan.adapter.digest != job.adapter_digest:
+        raise UserError(f"adapter {job.schema.adapter!r} was edited since {job.schema.name!r} was built")
+    segments = [Segment(symbol, count) for symbol, count in job.segments]
+    return DatasetAdapter.of_blocks((block for _, block in blocks(plan, ReplayProgress(0))), segments)
