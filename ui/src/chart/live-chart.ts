@@ -211,7 +211,10 @@ export class LiveChart {
     const range = scale.getVisibleLogicalRange();
     if (!range) return;
     const width = range.to - range.from;
-    const pan = (action.pan ?? 0) * width;
+    // Not out of sight: to the first bar on the left, to the middle of the chart on the right.
+    const leftmost = Math.min(0, -1 - range.from);
+    const rightmost = Math.max(0, this.axis.size - width / 2 - range.from);
+    const pan = Math.min(Math.max((action.pan ?? 0) * width, leftmost), rightmost);
     const growth = (width * ((action.zoom ?? 1) - 1)) / 2;
     scale.setVisibleLogicalRange({ from: range.from + pan - growth, to: range.to + pan + growth });
   }
