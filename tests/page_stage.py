@@ -254,7 +254,7 @@ def violations(page: Page) -> list[str]:
 
 
 def _blocks(block: TickBlock, size: int = 500) -> list[tuple[bytes, bytes | None, Any, int]]:
-    messages = []
+    messages: list[tuple[bytes, bytes | None, Any, int]] = []
     for at in range(0, len(block), size):
         part = block.slice(at, at + size)
         message = encode(part)
