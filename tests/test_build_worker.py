@@ -65,7 +65,8 @@ def test_a_build_killed_midway_and_gone_on_equals_the_engine(kafka: str, tmp_pat
         finally:
             second.terminate()
             code = second.wait(30)
-    assert code == 0, log.read_text()[-2000:]
+    # the first may have been quick: then the second is ended before it has begun to listen to signals
+    assert code in (0, -signal.SIGTERM), log.read_text()[-2000:]
     for symbol, path in paths.items():
         tape = real_ticks(symbol, 1)
         engine = FeatureEngine(symbol, load_features(workspace, NAMES))

@@ -20,7 +20,6 @@ _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     # oneDNN's kernels sum in an order that depends on the machine.
     "TF_ENABLE_ONEDNN_OPTS": "0",
-    "TF_DETERMINISTIC_OPS": "1",
 }
 
 
