@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Depends, FastAPI
 
@@ -13,7 +14,18 @@ from lit.api.errors import add_handlers
 from lit.api.live.hub import Hub
 from lit.api.page import page_router
 from lit.api.routes import account, definitions, keys, live, records, store, system
+from lit.api.schemas import Problem, record_schemas
 from lit.api.services import Services
+
+
+class Application(FastAPI):
+    """FastAPI, whose document knows our records too."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            super().openapi()["components"]["schemas"].update(record_schemas())
+        return super().openapi()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -32,10 +44,11 @@ def create_app(services: Services) -> FastAPI:
         yield
         await hub.close()
 
-    app = FastAPI(
+    app = Application(
         title="LIT",
         version=version("lit"),
         dependencies=[Depends(authorise)],
+        responses={"default": {"model": Problem, "description": "An error"}},
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -1,10 +1,22 @@
-"""Bodies and answers of the API as its OpenAPI document shows them; records of topics have their own schemas."""
+"""Bodies and answers of the API as its OpenAPI document shows them.
+
+What topics carry too is a msgspec record; the document has their schemas under their own names (`record_schemas`).
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
+
+from lit.api.live.forming import Forming
+from lit.api.workers import Status as WorkerState
+from lit.serving.score_summary import Summary
+from lit.streams.records import Bar, Prediction, Score
+
+_REFERENCE = "#/components/schemas/{name}"
 
 
 class Strict(BaseModel):
@@ -72,7 +84,7 @@ class StreamView(BaseModel):
     parameters: dict[str, Any]
     intervals: list[str]
     symbols: list[str]
-    status: str
+    status: WorkerState
 
 
 class DeploymentView(BaseModel):
@@ -84,8 +96,8 @@ class DeploymentView(BaseModel):
     ticker: str | None
     models: list[str]
     device: str
-    status: str
-    last_error: str | None = None
+    status: WorkerState
+    last_error: str | None
 
 
 class Worker(BaseModel):
@@ -93,7 +105,7 @@ class Worker(BaseModel):
 
     name: str
     role: str
-    status: Literal["running", "starting", "backoff", "stopped", "failed"]
+    status: WorkerState
     pid: int | None
     restarts: int
     since: str
@@ -136,3 +148,63 @@ class Topic(BaseModel):
     kind: str
     partitions: int
     messages: int
+
+
+class Problem(BaseModel):
+    """What every error answers: a sentence, and the id that finds the request in the server's log."""
+
+    detail: str
+    request_id: str
+
+
+class Packet(BaseModel):
+    """A tick as `adapter[i]` gives it, but with the exact time as text; adapters may add fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    index: int
+    timestamp: str
+    symbol: str
+    price: float = Field(alias="Price")
+    volume: float = Field(alias="Volume")
+    sequence: int = Field(alias="Seq. No.")
+    session: int
+    qualifiers: str = Field(alias="Qualifiers")
+    date_time: str = Field(alias="Date-Time")
+
+
+class Bars(msgspec.Struct, frozen=True):
+    """Closed bars, oldest first."""
+
+    bars: list[Bar]
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """Predictions, oldest first."""
+
+    predictions: list[Prediction]
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Scores, oldest first, and how each model has done up to now."""
+
+    scores: list[Score]
+    summary: list[Summary]
+
+
+#: Answers made of records. `Forming` comes over the WebSocket alone, which OpenAPI does not describe.
+_RECORDS = (Bars, Predictions, Scores, Forming)
+
+
+def record_schemas() -> dict[str, Any]:
+    """Return the JSON Schemas of the answers that are records, and of what they are made of, by name."""
+    _, components = msgspec.json.schema_components(_RECORDS, ref_template=_REFERENCE)
+    for schema in components.values():  # docstrings are indented or not, depending on the Python
+        schema["description"] = inspect.cleandoc(schema["description"])
+    return components
+
+
+def answers(record: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a route that answers a record."""
+    schema = {"$ref": _REFERENCE.format(name=record.__name__)}
+    return {200: {"description": "Successful Response", "content": {"application/json": {"schema": schema}}}}

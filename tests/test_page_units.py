@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lit.api import openapi
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,3 +25,8 @@ def test_the_page_passes_its_types_lint_and_unit_tests() -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert " passed" in done.stdout
+
+
+def test_the_document_that_the_pages_types_are_made_of_is_what_the_api_says_now() -> None:
+    written = (ROOT / "ui" / "openapi.json").read_text()
+    assert written == openapi.text(), "run `python ui/build.py types`"

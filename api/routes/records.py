@@ -13,12 +13,11 @@ from lit.api.auth.roles import Role, needs
 from lit.api.errors import NotFoundError
 from lit.api.live.hub import Hub
 from lit.api.live.view import SHOWN
-from lit.api.schemas import DeploymentFile
+from lit.api.schemas import Bars, DeploymentFile, Packet, Predictions, Scores, answers
 from lit.api.services import Services
 from lit.features.intervals import Interval
 from lit.serving.score_summary import Summary
 from lit.streams.errors import UserError
-from lit.streams.records import json_schema
 from lit.streams.tick import TickBlock, iso
 
 #: Ticks of one answer: what a bar may hold, for a look at it.
@@ -32,7 +31,7 @@ def router(services: Services, hub: Hub) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}", tags=["records"])
 
-    @routes.get("/streams/{stream}/bars", responses=_listed("bars", "bar"))
+    @routes.get("/streams/{stream}/bars", responses=answers(Bars))
     @needs(Role.VIEWER)
     async def bars(
         team: str,
@@ -47,9 +46,14 @@ def router(services: Services, hub: Hub) -> APIRouter:
         view = await hub.open(team, stream, name)
         kept = list(view.bars.get((name, symbol), ()))
         found = [bar for bar in kept if before is None or bar.ordinal < before]
-        return _json({"bars": found[-limit:]})
+        return _json(Bars(found[-limit:]))
 
-    @routes.get("/streams/{stream}/ticks", responses={200: {"content": {ARROW: {}}}})
+    @routes.get(
+        "/streams/{stream}/ticks",
+        responses={
+            200: {"model": list[Packet], "content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}}
+        },
+    )
     @needs(Role.VIEWER)
     async def ticks(
         team: str,
@@ -68,15 +72,15 @@ def router(services: Services, hub: Hub) -> APIRouter:
             return Response(_arrow(block), media_type=ARROW)
         return _json(await run_in_threadpool(_packets, block))
 
-    @routes.get("/deployments/{name}/predictions", responses=_listed("predictions", "prediction"))
+    @routes.get("/deployments/{name}/predictions", responses=answers(Predictions))
     @needs(Role.VIEWER)
     async def predictions(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
         """Return the newest predictions, oldest first."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
         kept = [p for (d, s), items in view.predictions.items() if d == name and symbol in (None, s) for p in items]
-        return _json({"predictions": sorted(kept, key=lambda p: p.published_at)[-limit:]})
+        return _json(Predictions(sorted(kept, key=lambda p: p.published_at)[-limit:]))
 
-    @routes.get("/deployments/{name}/scores", responses=_listed("scores", "score"))
+    @routes.get("/deployments/{name}/scores", responses=answers(Scores))
     @needs(Role.VIEWER)
     async def scores(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
         """Return the newest scores, oldest first, and how each model has done on each symbol and on all."""
@@ -84,12 +88,8 @@ def router(services: Services, hub: Hub) -> APIRouter:
         kept = [s for (d, of), items in view.scores.items() if d == name and symbol in (None, of) for s in items]
         book = view.books.get(name)
         summaries: list[Summary] = book.summaries() if book else []
-        return _json(
-            {
-                "scores": sorted(kept, key=lambda s: s.published_at)[-limit:],
-                "summary": [summary for summary in summaries if symbol in (None, summary.symbol)],
-            }
-        )
+        summary = [one for one in summaries if symbol in (None, one.symbol)]
+        return _json(Scores(sorted(kept, key=lambda s: s.published_at)[-limit:], summary))
 
     return routes
 
@@ -119,15 +119,3 @@ def _arrow(block: TickBlock) -> bytes:
 
 def _json(value: object) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _listed(name: str, record: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an answer that is a list of records under a name."""
-    schema = json_schema(record)
-    item = schema["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    body: dict[str, Any] = {name: {"type": "array", "items": item}}
-    if record == "score":
-        summary = msgspec.json.schema(Summary)
-        body["summary"] = {"type": "array", "items": summary["$defs"][summary["$ref"].rpartition("/")[2]]}
-    answer = {"type": "object", "properties": body, "required": list(body)}
-    return {200: {"content": {"application/json": {"schema": answer}}}}

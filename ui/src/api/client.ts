@@ -1,4 +1,6 @@
-import type { Bar, Deployment, Packet, Stream, Summary } from "./types";
+import createClient from "openapi-fetch";
+import type { paths } from "./schema";
+import type { Problem } from "./types";
 
 /** The server's answer to a failed request: one sentence, and the id that finds it in the server's log. */
 export class ApiError extends Error {
@@ -11,59 +13,55 @@ export class ApiError extends Error {
   }
 }
 
-async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
-  let response: Response;
-  try {
-    response = await fetch(`/api${path}`, { credentials: "same-origin", ...init });
-  } catch (fault) {
-    if (init.signal?.aborted) throw fault;
-    throw new ApiError(0, "The server cannot be reached.", null);
-  }
-  const id = response.headers.get("x-request-id");
-  const body = response.status === 204 ? null : await response.json().catch(() => null);
-  if (!response.ok) {
-    const detail = typeof body?.detail === "string" ? body.detail : `The server answered ${response.status}.`;
-    throw new ApiError(response.status, detail, body?.request_id ?? id);
-  }
-  return body as T;
+const client = createClient<paths, "application/json">({ credentials: "same-origin" });
+
+interface Answer<T> {
+  data?: T;
+  error?: Problem | string;
+  response: Response;
 }
 
-const part = encodeURIComponent;
-const stream = (team: string, name: string) => `/teams/${part(team)}/streams/${part(name)}`;
+async function body<T>(asked: Promise<Answer<T>>): Promise<T> {
+  let answer: Answer<T>;
+  try {
+    answer = await asked;
+  } catch (fault) {
+    if (fault instanceof DOMException && fault.name === "AbortError") throw fault;
+    throw new ApiError(0, "The server cannot be reached.", null);
+  }
+  const { data, error, response } = answer;
+  if (response.ok) return data as T;
+  const problem = typeof error === "object" ? error : null; // a proxy in between may answer something else
+  const id = problem?.request_id ?? response.headers.get("x-request-id");
+  throw new ApiError(response.status, problem?.detail ?? `The server answered ${response.status}.`, id);
+}
 
+type Signal = { signal: AbortSignal };
+
+/** Every request of the page; paths, parameters and answers are checked against the API's document. */
 export const api = {
-  login: (token: string) =>
-    request<unknown>("/login", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token }),
-    }),
-  logout: () => request<unknown>("/logout", { method: "POST" }),
-  health: () => request<{ version: string }>("/health"),
-  teams: (signal?: AbortSignal) => request<string[]>("/teams", signal ? { signal } : {}),
-  streams: (team: string, signal: AbortSignal) => request<Stream[]>(`/teams/${part(team)}/streams`, { signal }),
-  deployments: (team: string, signal: AbortSignal) =>
-    request<Deployment[]>(`/teams/${part(team)}/deployments`, { signal }),
-  bars: async (team: string, name: string, query: { interval: string; symbol: string; before: number }) => {
-    const search = new URLSearchParams({ ...query, before: String(query.before), limit: "1000" });
-    return (await request<{ bars: Bar[] }>(`${stream(team, name)}/bars?${search}`)).bars;
+  login: (token: string) => body(client.POST("/api/login", { body: { token } })),
+  logout: () => body(client.POST("/api/logout")),
+  teams: (options: Signal) => body(client.GET("/api/teams", options)),
+  streams: (team: string, options: Signal) =>
+    body(client.GET("/api/teams/{team}/streams", { params: { path: { team } }, ...options })),
+  deployments: (team: string, options: Signal) =>
+    body(client.GET("/api/teams/{team}/deployments", { params: { path: { team } }, ...options })),
+  bars: async (team: string, stream: string, query: { interval: string; symbol: string; before: number }) => {
+    const params = { path: { team, stream }, query: { ...query, limit: 1000 } };
+    return (await body(client.GET("/api/teams/{team}/streams/{stream}/bars", { params }))).bars;
   },
-  summaries: async (team: string, deployment: string, symbol: string, signal: AbortSignal) => {
-    const search = new URLSearchParams({ symbol, limit: "1" });
-    const path = `/teams/${part(team)}/deployments/${part(deployment)}/scores?${search}`;
-    return (await request<{ summary: Summary[] }>(path, { signal })).summary;
+  summaries: async (team: string, name: string, symbol: string, options: Signal) => {
+    const params = { path: { team, name }, query: { symbol, limit: 1 } };
+    return (await body(client.GET("/api/teams/{team}/deployments/{name}/scores", { params, ...options }))).summary;
   },
-  ticks: async (
-    team: string,
-    name: string,
-    query: { symbol: string; first: number; last: number },
-    signal: AbortSignal,
-  ) => {
-    const search = new URLSearchParams({ symbol: query.symbol, first: `${query.first}`, last: `${query.last}` });
-    return request<Packet[]>(`${stream(team, name)}/ticks?${search}`, { signal });
+  ticks: (team: string, stream: string, query: { symbol: string; first: number; last: number }, options: Signal) => {
+    const params = { path: { team, stream }, query };
+    return body(client.GET("/api/teams/{team}/streams/{stream}/ticks", { params, ...options }));
   },
 };
 
-export function livePath(team: string, name: string): string {
-  return `/api${stream(team, name)}/live`;
+/** Path of the live channel, which OpenAPI does not describe. */
+export function livePath(team: string, stream: string): string {
+  return `/api/teams/${encodeURIComponent(team)}/streams/${encodeURIComponent(stream)}/live`;
 }

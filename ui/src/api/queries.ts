@@ -26,29 +26,29 @@ export const queryClient = new QueryClient({
 const REFRESH_MS = 5_000;
 
 export const queries = {
-  teams: () => queryOptions({ queryKey: ["teams"], queryFn: ({ signal }) => api.teams(signal) }),
+  teams: () => queryOptions({ queryKey: ["teams"], queryFn: ({ signal }) => api.teams({ signal }) }),
   streams: (team: string) =>
     queryOptions({
       queryKey: ["streams", team],
-      queryFn: ({ signal }) => api.streams(team, signal),
+      queryFn: ({ signal }) => api.streams(team, { signal }),
       refetchInterval: REFRESH_MS,
     }),
   deployments: (team: string) =>
     queryOptions({
       queryKey: ["deployments", team],
-      queryFn: ({ signal }) => api.deployments(team, signal),
+      queryFn: ({ signal }) => api.deployments(team, { signal }),
       refetchInterval: REFRESH_MS,
     }),
   /** How each model did up to now; what comes later is live. */
   summaries: (team: string, deployment: string, symbol: string) =>
     queryOptions({
       queryKey: ["summaries", team, deployment, symbol],
-      queryFn: ({ signal }) => api.summaries(team, deployment, symbol, signal),
+      queryFn: ({ signal }) => api.summaries(team, deployment, symbol, { signal }),
     }),
   ticks: (team: string, stream: string, symbol: string, first: number, last: number) =>
     queryOptions({
       queryKey: ["ticks", team, stream, symbol, first, last],
-      queryFn: ({ signal }) => api.ticks(team, stream, { symbol, first, last }, signal),
+      queryFn: ({ signal }) => api.ticks(team, stream, { symbol, first, last }, { signal }),
       staleTime: Number.POSITIVE_INFINITY,
       // The store may be a moment behind the stream: ask until all of them are there.
       refetchInterval: (query) => (query.state.data && query.state.data.length < last - first + 1 ? REFRESH_MS : false),
