@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,19 @@ class BarSeries:
         return bars
 
 
+#: Topic, key, value, partition (none: the input's) and headers of a message to write.
+Outgoing = tuple[str, bytes, bytes, int | None, list[tuple[str, bytes]]]
+
+
+@dataclass
+class Group:
+    """Input events, and all that follows from them: one transaction."""
+
+    events: list[Any]
+    ticks: int
+    messages: list[Outgoing] = field(default_factory=list)
+
+
 class BarPartition:
     """One input partition: its series, and the transaction that its output goes into."""
 
@@ -88,6 +101,7 @@ class BarPartition:
         self._dead: list[tuple[bytes, bytes, str]] = []
         self.events: list[Any] = []
         self.ticks = 0
+        self.writing: asyncio.Task[None] | None = None
         self.opened = 0.0
         for key, value in self._transaction.read_state():
             self._restore(key.decode(), msgspec.json.decode(value, type=AppliedState))
@@ -129,33 +143,35 @@ class BarPartition:
             bool(self.events) and time.monotonic() - self.opened >= GROUP_SECONDS
         )
 
-    def commit(self) -> int:
-        """Write closed bars and changed states in one transaction; return how many bars."""
-        sent = 0
-        self._transaction.begin()
+    def close_group(self) -> Group:
+        """Turn what was taken since the last call into messages; the next group may be taken at once."""
+        group = Group(self.events, self.ticks)
         for symbol in self._touched:
             for series in self._of(symbol):
-                sent += self._send(series)
+                group.messages += self._messages(series)
         for key, value, reason in self._dead:
-            self._transaction.send(
-                self._config.dead_topic, key, value, partition=0, headers=[("reason", reason.encode())]
-            )
-        self._transaction.commit()
+            group.messages.append((self._config.dead_topic, key, value, 0, [("reason", reason.encode())]))
         self._touched.clear()
         self._dead.clear()
-        self.opened = 0.0
-        return sent
+        self.events, self.ticks, self.opened = [], 0, 0.0
+        return group
 
-    def _send(self, series: BarSeries) -> int:
-        bars = series.drain()
+    def write(self, group: Group) -> None:
+        """Write a group's bars and states in one transaction; groups are written in order, one at a time."""
+        self._transaction.begin()
+        for topic, key, value, partition, headers in group.messages:
+            self._transaction.send(topic, key, value, partition, headers=headers)
+        self._transaction.commit()
+
+    def _messages(self, series: BarSeries) -> Iterator[Outgoing]:
         topic, key = self._config.bars_topic(series.interval), series.symbol.encode()
-        records = list(bars.records(series.symbol, series.interval))
+        records = list(series.drain().records(series.symbol, series.interval))
         for start in range(0, len(records), BARS_A_MESSAGE):
             part = records[start : start + BARS_A_MESSAGE]
-            self._transaction.send(topic, key, encode_json(part if len(part) > 1 else part[0]))
+            yield topic, key, encode_json(part if len(part) > 1 else part[0]), None, []
         state = AppliedState(series.applied, series.builder.state)
-        self._transaction.send_state(f"{series.symbol}|{series.interval}".encode(), encode_json(state))
-        return len(records)
+        name = f"{series.symbol}|{series.interval}".encode()
+        yield self._config.state_topic, name, encode_json(state), None, []
 
 
 @dataclass(frozen=True)
@@ -223,13 +239,20 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
 
-    async def commit(partition: BarPartition) -> None:
-        await asyncio.to_thread(partition.commit)
-        ticks, partition.ticks = partition.ticks, 0
-        on_commit(ticks)
-        events, partition.events = partition.events, []
-        for event in events:
+    async def write(partition: BarPartition, group: Group) -> None:
+        try:
+            await asyncio.to_thread(partition.write, group)
+        except BaseException as error:
+            end_process(error)
+        on_commit(group.ticks)
+        for event in group.events:
             event.ack()
+
+    async def commit(partition: BarPartition) -> None:
+        """Begin to write the group at hand, once the one before is written; meanwhile the next is taken."""
+        if partition.writing is not None:
+            await partition.writing
+        partition.writing = asyncio.create_task(write(partition, partition.close_group()))
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -260,6 +283,9 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def forget(_app: Any, _revoked: Any, **_: Any) -> None:
         async with lock:  # what was not committed is read again by whoever owns it next
+            for partition in partitions.values():
+                if partition.writing is not None:
+                    await partition.writing
             partitions.clear()
 
     return app

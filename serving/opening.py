@@ -104,7 +104,7 @@ def open_model(workspace: Workspace, name: str) -> Model:
         raise UserError(f"vault item {name!r} does not hold the sources of its features: train it on a built asset")
     inputs = [_thaw(feature, frozen[feature]) for feature in item.features]
     label = _thaw(item.label.name, frozen[item.label.name]) if item.label.name in frozen else None
-    return Model(name, in_order_of_need(inputs), label, Predictor.open(item))
+    return Model(name, in_order_of_need(inputs), label, Predictor.open(item), epoch=item.epoch)
 
 
 def _thaw(name: str, frozen: dict[str, Any]) -> Feature:

@@ -36,6 +36,7 @@ class Model:
     label: Feature | None
     predictor: Predicts
     dtype: str = "float32"
+    epoch: int = 0
 
     def check(self, interval: Interval) -> None:
         """Raise `UserError` if the model reads what bars of `interval` do not hold."""
@@ -124,6 +125,7 @@ class SymbolServing:
                 ordinal=bar.ordinal,
                 published_at="",
                 latency_ms=0.0,
+                epoch=model.epoch,
             )
             self.last[model.name] = bar.ordinal
             yield prediction

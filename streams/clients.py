@@ -9,6 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from lit.streams.topics import MAX_MESSAGE_BYTES
 
+#: librdkafka writes to stderr by itself; what matters to a user reaches us as an error and is told in a sentence.
+_LOG_LEVEL = 2
+
 
 def producer_config(bootstrap: str, **extra: Any) -> dict[str, Any]:
     """Return settings of an idempotent producer; murmur2 places keys as Java clients do."""
@@ -20,6 +23,7 @@ def producer_config(bootstrap: str, **extra: Any) -> dict[str, Any]:
         "partitioner": "murmur2_random",
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.kbytes": 128 * 1024,
+        "log_level": _LOG_LEVEL,
         **extra,
     }
 
@@ -40,6 +44,7 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
             "enable.auto.commit": False,
             "enable.partition.eof": False,
             "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            "log_level": _LOG_LEVEL,
             **extra,
         }
     )

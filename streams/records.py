@@ -28,7 +28,10 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol)."""
+    """What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol).
+
+    `model` is the vault item and `epoch` the epoch of its run that it is.
+    """
 
     deployment: str
     model: str
@@ -41,6 +44,7 @@ class Prediction(msgspec.Struct, frozen=True):
     ordinal: int
     published_at: str
     latency_ms: float
+    epoch: int = 0
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -58,6 +62,7 @@ class Score(msgspec.Struct, frozen=True):
     published_at: str
     latency_ms: float
     outcome: list[float]
+    epoch: int = 0
 
 
 class Event(msgspec.Struct, frozen=True):

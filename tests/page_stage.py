@@ -39,6 +39,8 @@ FLAGS = [
 ]
 AXE = Path(__file__).parents[1] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 TEAM, STREAM, SYMBOL, DEPLOYMENT = "desk", "tape", "IBM.N", "up"
+#: A deployment of two models on bars of which the first picture holds only the newest.
+PAIR, SHORT, MODELS = "vote", "10second", ("first", "second")
 
 
 class Cable:
@@ -113,22 +115,12 @@ class Stage:
         self.bars: list[Bar] = []
         self.tape = real_ticks(SYMBOL, 1)
         self.advance(12_000)
-        body = {
-            "name": DEPLOYMENT,
-            "output": {"models": ["m"]},
-            "stream": STREAM,
-            "parameters": {"interval": "1minute"},
-        }
-        answer = httpx.put(
-            f"{url}/api/teams/{TEAM}/deployments/{DEPLOYMENT}",
-            json=body,
-            headers={"Authorization": f"Bearer {self.token}"},
-            timeout=60,
-        )
-        assert answer.status_code == 200, answer.text
+        self._deploy(DEPLOYMENT, "1minute", ["m"])
         for bar in self.bars[-40:-5]:
             self.predict(bar, 0.4 + 0.2 * (bar.ordinal % 2))
             self.score(bar, 0.4 + 0.2 * (bar.ordinal % 2), 1.0)
+        self.short = list(BarBuilder(Interval.parse(SHORT)).update(self.tape.slice(0, 12_000)).records(SYMBOL, SHORT))
+        self._fill_pair()
 
     def advance(self, index: int) -> None:
         """Publish ticks up to an index, and the bars that they close; the store has the ticks too."""
@@ -160,6 +152,29 @@ class Stage:
         """Publish the outcome of a prediction."""
         score = Score(**msgspec.structs.asdict(_prediction(bar, p)), outcome=[outcome])
         self._send(topics.scores(TEAM, DEPLOYMENT), [(encode_json(score), b"IBM.N", None, 0)])
+
+    def _deploy(self, name: str, interval: str, models: list[str]) -> None:
+        body = {"name": name, "output": {"models": models}, "stream": STREAM, "parameters": {"interval": interval}}
+        answer = httpx.put(
+            f"{self.url}/api/teams/{TEAM}/deployments/{name}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+
+    def _fill_pair(self) -> None:
+        """Two models say something of every short bar: the first is always right, the second always wrong."""
+        self._deploy(PAIR, SHORT, list(MODELS))
+        said = [
+            Score(**msgspec.structs.asdict(_prediction(bar, p, PAIR, model, SHORT)), outcome=[1.0])
+            for bar in self.short
+            for model, p in zip(MODELS, (0.9, 0.2), strict=True)
+        ]
+        self._send(topics.bars(TEAM, STREAM, SHORT), [(encode_json(self.short), b"IBM.N", None, 0)])
+        scores = [(encode_json(score), b"IBM.N", None, 0) for score in said]
+        self._send(topics.predictions(TEAM, PAIR), scores)  # a prediction is a score without its outcome
+        self._send(topics.scores(TEAM, PAIR), scores)
 
     def _send(self, topic: topics.Topic, messages: Sequence[tuple[bytes, bytes | None, Any, int]]) -> None:
         topics.create_topics(self.services.config.bootstrap, topic)
@@ -262,7 +277,9 @@ def _blocks(block: TickBlock, size: int = 500) -> list[tuple[bytes, bytes | None
     return messages
 
 
-def _prediction(bar: Bar, p: float) -> Prediction:
+def _prediction(
+    bar: Bar, p: float, deployment: str = DEPLOYMENT, model: str = "m", interval: str = "1minute"
+) -> Prediction:
     return Prediction(
-        DEPLOYMENT, "m", SYMBOL, "1minute", bar.start, bar.last_index, [p], "sha256:0", bar.ordinal, bar.end, 4.25
+        deployment, model, SYMBOL, interval, bar.start, bar.last_index, [p], "sha256:0", bar.ordinal, bar.end, 4.25
     )

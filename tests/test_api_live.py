@@ -241,7 +241,7 @@ def test_predictions_and_scores_come_with_how_the_model_does(server: Server) -> 
         snapshot = until(socket, "snapshot")
         assert [p["ordinal"] for p in snapshot["predictions"]] == [p.ordinal for p in made[:9]]
         assert snapshot["scores"] == [plain(s) for s in scores[:7]]
-        assert (snapshot["summary"]["scored"], snapshot["summary"]["pending"]) == (7, 2)
+        assert [(s["model"], s["scored"], s["pending"]) for s in snapshot["summaries"]] == [("m", 7, 2)]
         server.records(topics.predictions("said", "up"), made[9:])
         assert until(socket, "prediction")["prediction"] == plain(made[9])
         server.records(topics.scores("said", "up"), scores[7:])
@@ -250,6 +250,12 @@ def test_predictions_and_scores_come_with_how_the_model_does(server: Server) -> 
     body = server.client.get("/said/deployments/up/scores").json()
     assert len(body["scores"]) == 8
     assert [(s["symbol"], s["scored"], s["pending"]) for s in body["summary"]] == [(None, 8, 2), ("IBM.N", 8, 2)]
+    for kind, records in (("predictions", made), ("scores", scores)):
+        path = f"/said/deployments/up/{kind}?limit=3&before={made[5].ordinal}"
+        page = server.client.get(f"{path}&symbol=IBM.N").json()[kind]
+        assert page == [plain(record) for record in records[2:5]]
+        refused = server.client.get(path)
+        assert refused.status_code == 400 and "symbol" in refused.json()["detail"]
 
 
 @pytest.mark.kafka

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lit.demo import FEATURES
 from lit.serving.opening import load_deployment
 from lit.streams.workspace import Workspace
+from lit.trainer.vault import load
 
 
 @pytest.mark.slow
@@ -32,7 +34,7 @@ def test_the_demo_goes_from_tick_files_to_predictions_and_ends_by_itself(tmp_pat
     assert len(re.findall(r"p\(volatility up\) = 0\.\d{3}", done.stdout)) >= 8
     workspace = Workspace(tmp_path, "demo")
     run = workspace.path("train", "volatility", "1")
-    kept = {path.name for path in run.iterdir()}
+    files = {path.name for path in run.iterdir()}
     assert {
         "definition.json",
         "description.txt",
@@ -41,8 +43,10 @@ def test_the_demo_goes_from_tick_files_to_predictions_and_ends_by_itself(tmp_pat
         "perf.csv",
         "session.txt",
         "saved_models",
-    } <= kept
+    } <= files
     assert len((run / "perf.csv").read_text().strip().splitlines()) == 3
+    kept = load(workspace, "volatility-1")
+    assert kept.epoch in (1, 2) and set(kept.lineage["asset"]["schema"]["features"]) == set(FEATURES)
     assert load_deployment(workspace, "volatility-1").output.models == ["volatility-1"]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page_stage import CHROMIUM, TEAM, Stage, Visitor, chromium, coloured, stage, violations
+from tests.page_stage import CHROMIUM, MODELS, PAIR, SHORT, TEAM, Stage, Visitor, chromium, coloured, stage, violations
 
 pytestmark = [
     pytest.mark.browser,
@@ -191,6 +191,35 @@ def test_the_chart_is_moved_by_keys_and_a_question_mark_lists_them(visit: Opens)
     assert violations(page) == []
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_predictions_of_older_bars_come_with_them_when_one_scrolls_back(show: Stage, visit: Opens) -> None:
+    page = visit().open(f"&deployment={PAIR}&interval={SHORT}")
+    rows = page.locator(".rows")
+    expect(rows).to_have_attribute("aria-label", "500 predictions, newest first")
+    assert len(show.short) > 800
+    for _ in range(40):
+        if rows.get_attribute("aria-label") != "500 predictions, newest first":
+            break
+        page.keyboard.press("Shift+ArrowLeft")
+        page.wait_for_timeout(100)
+    expect(rows).to_have_attribute("aria-label", f"{len(show.short)} predictions, newest first")
+    until(lambda: coloured(page, RIGHT) > 50)  # the chart shows them too
+
+
+def test_each_model_of_a_deployment_has_its_scores_and_can_be_chosen(show: Stage, visit: Opens) -> None:
+    page = visit().open(f"&deployment={PAIR}&interval={SHORT}")
+    summaries = page.locator(".scores")
+    expect(summaries).to_have_count(2)
+    expect(summaries.nth(0)).to_contain_text("100.0 %")
+    expect(summaries.nth(1)).to_contain_text("0.0 %")
+    until(lambda: coloured(page, RIGHT) > 50)
+    page.get_by_role("button", name=MODELS[1]).click()
+    expect(page.get_by_test_id("latest-p")).to_have_text("0.200")
+    until(lambda: coloured(page, RIGHT) == 0)
+    assert search(page)["model"] == MODELS[1]
+    page.go_back()
+    expect(page.get_by_test_id("latest-p")).to_have_text("0.900")
 
 
 def test_one_without_a_session_must_log_in_and_is_then_where_they_wanted(show: Stage, visit: Opens) -> None:

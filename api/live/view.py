@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from typing import Any
+from typing import Any, TypeVar
 
 from lit.api.live.channel import Channel
 from lit.api.live.forming import Forming, Key
@@ -23,6 +23,7 @@ SHOWN = 500
 #: A channel without clients is forgotten after this time; who comes back later gets a snapshot.
 IDLE_SECONDS = 300.0
 
+Said = TypeVar("Said", Prediction, Score)
 #: (interval, symbol, deployment)
 ChannelKey = tuple[str, str, str | None]
 
@@ -70,15 +71,17 @@ class StreamView:
         return self._channels.setdefault(key, Channel(secrets.token_hex(6)))
 
     def snapshot(self, key: ChannelKey) -> dict[str, Any]:
-        """Return the whole picture of a channel as of now."""
+        """Return the whole picture of a channel as of now: the newest bars, and what all models said of them."""
         interval, symbol, deployment = key
         name = deployment or ""
+        bars = newest(self.bars.get((interval, symbol)), SHOWN)
+        first = bars[0].ordinal if bars else 0
         return {
-            "bars": newest(self.bars.get((interval, symbol)), SHOWN),
+            "bars": bars,
             "forming": self.forming((interval, symbol)),
-            "predictions": newest(self.predictions.get((name, symbol)), SHOWN),
-            "scores": newest(self.scores.get((name, symbol)), SHOWN),
-            "summary": self._first_summary(name, symbol),
+            "predictions": since(self.predictions.get((name, symbol)), first),
+            "scores": since(self.scores.get((name, symbol)), first),
+            "summaries": self._summaries(name, symbol),
         }
 
     def forming(self, key: Key) -> Forming | None:
@@ -131,12 +134,16 @@ class StreamView:
             if s == symbol and interval in (None, i) and deployment in (None, d)
         ]
 
-    def _first_summary(self, deployment: str, symbol: str) -> Summary | None:
+    def _summaries(self, deployment: str, symbol: str) -> list[Summary]:
         book = self.books.get(deployment)
-        found = [summary for summary in book.summaries() if summary.symbol == symbol] if book else []
-        return found[0] if found else None
+        return [summary for summary in book.summaries() if summary.symbol == symbol] if book else []
 
 
 def newest(items: deque[Any] | None, count: int) -> list[Any]:
     """Return the last `count` items, oldest first."""
     return list(items)[-count:] if items else []
+
+
+def since(items: deque[Said] | None, ordinal: int) -> list[Said]:
+    """Return what was said of bars from `ordinal` on."""
+    return [item for item in items or () if item.ordinal >= ordinal]

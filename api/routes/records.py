@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from lit.api.auth.roles import Role, needs
 from lit.api.errors import NotFoundError
 from lit.api.live.hub import Hub
-from lit.api.live.view import SHOWN
+from lit.api.live.view import SHOWN, Said
 from lit.api.schemas import Bars, DeploymentFile, Packet, Predictions, Scores, answers
 from lit.api.services import Services
 from lit.features.intervals import Interval
@@ -25,6 +26,7 @@ MAX_TICKS = 10_000
 ARROW = "application/vnd.apache.arrow.stream"
 
 Limit = Annotated[int, Query(ge=1, le=5000)]
+Before = Annotated[int | None, Query(ge=0)]
 
 
 def router(services: Services, hub: Hub) -> APIRouter:
@@ -39,7 +41,7 @@ def router(services: Services, hub: Hub) -> APIRouter:
         symbol: str,
         interval: str = "1minute",
         limit: Limit = SHOWN,
-        before: Annotated[int | None, Query(ge=0)] = None,
+        before: Before = None,
     ) -> Response:
         """Return closed bars, oldest first: the newest, or those before an ordinal."""
         name = str(Interval.parse(interval))
@@ -74,24 +76,39 @@ def router(services: Services, hub: Hub) -> APIRouter:
 
     @routes.get("/deployments/{name}/predictions", responses=answers(Predictions))
     @needs(Role.VIEWER)
-    async def predictions(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
-        """Return the newest predictions, oldest first."""
+    async def predictions(
+        team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN, before: Before = None
+    ) -> Response:
+        """Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
-        kept = [p for (d, s), items in view.predictions.items() if d == name and symbol in (None, s) for p in items]
-        return _json(Predictions(sorted(kept, key=lambda p: p.published_at)[-limit:]))
+        return _json(Predictions(_last(view.predictions, name, symbol, limit, before)))
 
     @routes.get("/deployments/{name}/scores", responses=answers(Scores))
     @needs(Role.VIEWER)
-    async def scores(team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN) -> Response:
-        """Return the newest scores, oldest first, and how each model has done on each symbol and on all."""
+    async def scores(
+        team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN, before: Before = None
+    ) -> Response:
+        """Return scores as predictions are, and how each model has done on each symbol and on all."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
-        kept = [s for (d, of), items in view.scores.items() if d == name and symbol in (None, of) for s in items]
         book = view.books.get(name)
         summaries: list[Summary] = book.summaries() if book else []
         summary = [one for one in summaries if symbol in (None, one.symbol)]
-        return _json(Scores(sorted(kept, key=lambda s: s.published_at)[-limit:], summary))
+        return _json(Scores(_last(view.scores, name, symbol, limit, before), summary))
 
     return routes
+
+
+def _last(
+    kept: Mapping[tuple[str, str], Iterable[Said]], deployment: str, symbol: str | None, limit: int, before: int | None
+) -> list[Said]:
+    """Return the last of what a deployment said: of a symbol by its bars, of all symbols by when it was said."""
+    if symbol is not None:
+        said = [item for item in kept.get((deployment, symbol), ()) if before is None or item.ordinal < before]
+        return sorted(said, key=lambda item: item.ordinal)[-limit:]
+    if before is not None:
+        raise UserError("`before` is the ordinal of a symbol's bar: name the symbol too")
+    said = [item for (name, _), items in kept.items() if name == deployment for item in items]
+    return sorted(said, key=lambda item: item.published_at)[-limit:]
 
 
 async def _stream_of(services: Services, team: str, deployment: str) -> str:

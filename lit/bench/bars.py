@@ -6,6 +6,7 @@ Each is timed in a process of its own, from its first message to its last.
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import time
 from typing import Any
@@ -21,15 +22,16 @@ from lit.streams.clients import consumer
 from lit.streams.codec import decode
 from lit.streams.tick import Float64Array, TickBlock
 
-TEAM, SOURCE = "bench", "bars"
+TEAM, SOURCE, SHORT = "bench", "bars", "short"
 _MINUTE = 60_000_000_000
 
 
 class Timed(msgspec.Struct):
-    """Messages' ticks, and the seconds from the first to the last of them."""
+    """Messages' ticks, the seconds from the first to the last of them, and the process' largest memory in bytes."""
 
     ticks: int
     seconds: float
+    memory: int = 0
 
     @property
     def rate(self) -> float:
@@ -37,7 +39,7 @@ class Timed(msgspec.Struct):
         return self.ticks / self.seconds
 
 
-def faust_blocks(bootstrap: str, ticks: int) -> Timed:
+def faust_blocks(bootstrap: str, ticks: int, source: str = SOURCE) -> Timed:
     """The bars worker as it is: Arrow blocks in, bars and state out, in transactions."""
     times: list[tuple[float, int]] = []
     seen = 0
@@ -51,11 +53,17 @@ def faust_blocks(bootstrap: str, ticks: int) -> Timed:
         while seen < ticks:
             await asyncio.sleep(0.01)
 
-    config = BarsConfig(bootstrap, TEAM, SOURCE, (Interval.parse("1minute"),))
+    config = BarsConfig(bootstrap, TEAM, source, (Interval.parse("1minute"),))
     config.create_topics()
     run(bars_app(config, on_commit=count), all_done)
     # the first group was on its way before the first time was taken
-    return Timed(seen - times[0][1], times[-1][0] - times[0][0])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Timed(seen - times[0][1], max(times[-1][0] - times[0][0], 1e-9), memory)
+
+
+def faust_blocks_short(bootstrap: str, ticks: int) -> Timed:
+    """The bars worker over a tenth of the ticks: its memory must be the same."""
+    return faust_blocks(bootstrap, ticks, SHORT)
 
 
 def plain_loop(bootstrap: str, ticks: int) -> Timed:
@@ -125,7 +133,9 @@ def faust_events(bootstrap: str, ticks: int) -> Timed:
     return Timed(seen, ended - began)
 
 
+PIPELINES = {"faust": faust_blocks, "short": faust_blocks_short, "plain": plain_loop, "events": faust_events}
+
 if __name__ == "__main__":
     kind, address, wanted = sys.argv[1:4]
-    timed = {"faust": faust_blocks, "plain": plain_loop, "events": faust_events}[kind](address, int(wanted))
+    timed = PIPELINES[kind](address, int(wanted))
     sys.stdout.write(msgspec.json.encode(timed).decode() + "\n")

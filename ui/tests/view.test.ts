@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Bar, Forming, Prediction, Score } from "../src/api/types";
+import type { Bar, Forming, Prediction, Score, Summary } from "../src/api/types";
 import type { Message } from "../src/live/messages";
 import { verdict } from "../src/live/verdict";
 import { barAt, emptyView, prepend, receive, type View } from "../src/live/view";
@@ -16,8 +16,9 @@ const snapshot = (bars: Bar[]): Partial<Message> => ({
   forming: null,
   predictions: [],
   scores: [],
-  summary: null,
+  summaries: [],
 });
+const sums = (model: string, scored: number) => ({ model, symbol: "A", scored }) as Summary;
 const ordinals = (list: readonly { ordinal: number }[]) => list.map((item) => item.ordinal);
 
 describe("a view", () => {
@@ -35,7 +36,7 @@ describe("a view", () => {
   it("replaces a prediction by its score, in whatever order they come", () => {
     const view = all([
       { type: "prediction", prediction: said(1) },
-      { type: "score", score: score(0, 1), summary: null },
+      { type: "score", score: score(0, 1), summary: sums("m", 1) },
       { type: "prediction", prediction: said(0) },
     ]);
     const calls = view.calls.get("m") ?? [];
@@ -50,6 +51,20 @@ describe("a view", () => {
     ]);
     expect(view.calls.get("a")?.[0]?.prediction).toEqual([0.1]);
     expect(view.calls.get("b")?.[0]?.prediction).toEqual([0.9]);
+  });
+
+  it("keeps a summary of each model, the newest", () => {
+    const first: Partial<Message> = { ...snapshot([bar(0)]), summaries: [sums("a", 1), sums("b", 1)] } as Message;
+    const view = all([first, { type: "score", score: score(0, 1), summary: sums("a", 2) }]);
+    expect(view.summaries.map((one) => [one.model, one.scored])).toEqual([
+      ["b", 1],
+      ["a", 2],
+    ]);
+  });
+
+  it("takes older predictions with their bars, and an outcome whichever comes first", () => {
+    const view = prepend(all([snapshot([bar(3)])]), [bar(1), bar(2)], [score(1, 1), said(1), said(2)]);
+    expect(view.calls.get("m")?.map(verdict)).toEqual(["right", "pending"]);
   });
 
   it("keeps older bars over a fresh snapshot if they join up with it", () => {

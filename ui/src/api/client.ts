@@ -51,9 +51,13 @@ export const api = {
     const params = { path: { team, stream }, query: { ...query, limit: 1000 } };
     return (await body(client.GET("/api/teams/{team}/streams/{stream}/bars", { params }))).bars;
   },
-  summaries: async (team: string, name: string, symbol: string, options: Signal) => {
-    const params = { path: { team, name }, query: { symbol, limit: 1 } };
-    return (await body(client.GET("/api/teams/{team}/deployments/{name}/scores", { params, ...options }))).summary;
+  predictions: async (team: string, name: string, query: { symbol: string; before: number; limit: number }) => {
+    const params = { path: { team, name }, query };
+    return (await body(client.GET("/api/teams/{team}/deployments/{name}/predictions", { params }))).predictions;
+  },
+  scores: async (team: string, name: string, query: { symbol: string; before: number; limit: number }) => {
+    const params = { path: { team, name }, query };
+    return (await body(client.GET("/api/teams/{team}/deployments/{name}/scores", { params }))).scores;
   },
   ticks: (team: string, stream: string, query: { symbol: string; first: number; last: number }, options: Signal) => {
     const params = { path: { team, stream }, query };

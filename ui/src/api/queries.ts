@@ -39,12 +39,6 @@ export const queries = {
       queryFn: ({ signal }) => api.deployments(team, { signal }),
       refetchInterval: REFRESH_MS,
     }),
-  /** How each model did up to now; what comes later is live. */
-  summaries: (team: string, deployment: string, symbol: string) =>
-    queryOptions({
-      queryKey: ["summaries", team, deployment, symbol],
-      queryFn: ({ signal }) => api.summaries(team, deployment, symbol, { signal }),
-    }),
   ticks: (team: string, stream: string, symbol: string, first: number, last: number) =>
     queryOptions({
       queryKey: ["ticks", team, stream, symbol, first, last],

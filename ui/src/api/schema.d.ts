@@ -385,7 +385,7 @@ export interface paths {
         };
         /**
          * Predictions
-         * @description Return the newest predictions, oldest first.
+         * @description Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal.
          */
         get: operations["predictions_api_teams__team__deployments__name__predictions_get"];
         put?: never;
@@ -405,7 +405,7 @@ export interface paths {
         };
         /**
          * Scores
-         * @description Return the newest scores, oldest first, and how each model has done on each symbol and on all.
+         * @description Return scores as predictions are, and how each model has done on each symbol and on all.
          */
         get: operations["scores_api_teams__team__deployments__name__scores_get"];
         put?: never;
@@ -756,6 +756,8 @@ export interface components {
         /**
          * Prediction
          * @description What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol).
+         *
+         *     `model` is the vault item and `epoch` the epoch of its run that it is.
          */
         Prediction: {
             deployment: string;
@@ -769,6 +771,8 @@ export interface components {
             ordinal: number;
             published_at: string;
             latency_ms: number;
+            /** @default 0 */
+            epoch: number;
         };
         /**
          * Scores
@@ -795,6 +799,8 @@ export interface components {
             published_at: string;
             latency_ms: number;
             outcome: number[];
+            /** @default 0 */
+            epoch: number;
         };
         /**
          * Summary
@@ -1517,6 +1523,7 @@ export interface operations {
             query?: {
                 symbol?: string | null;
                 limit?: number;
+                before?: number | null;
             };
             header?: never;
             path: {
@@ -1552,6 +1559,7 @@ export interface operations {
             query?: {
                 symbol?: string | null;
                 limit?: number;
+                before?: number | null;
             };
             header?: never;
             path: {

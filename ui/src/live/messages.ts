@@ -10,12 +10,13 @@ export type Message =
       forming: Forming | null;
       predictions: Prediction[];
       scores: Score[];
-      summary: Summary | Summary[] | null;
+      /** How each model did on this symbol. */
+      summaries: Summary[];
     }
   | { type: "bar"; seq: number; bar: Bar }
   | { type: "forming"; seq: number; bar: Forming }
   | { type: "prediction"; seq: number; prediction: Prediction }
-  | { type: "score"; seq: number; score: Score; summary: Summary | Summary[] | null }
+  | { type: "score"; seq: number; score: Score; summary: Summary }
   | { type: "lagged"; seq: number; missed: number }
   | { type: "error"; seq: number; detail: string }
   | { type: "heartbeat"; seq: number; time: string };

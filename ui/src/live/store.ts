@@ -1,6 +1,7 @@
 import { api, livePath } from "../api/client";
+import { collect, PAGE } from "./history";
 import { type Link, LiveSocket } from "./socket";
-import { emptyView, prepend, receive, type View } from "./view";
+import { type Call, emptyView, prepend, receive, type View } from "./view";
 
 export interface ChannelKey {
   team: string;
@@ -49,7 +50,7 @@ export class LiveStore {
     return () => this.listeners.delete(listener);
   };
 
-  /** Load the bars before those that are there; false if there are none, or it failed. */
+  /** Load the bars and predictions before those that are there; false if there are none, or it failed. */
   loadOlder(): Promise<boolean> {
     this.older ??= this.fetchOlder().finally(() => {
       this.older = null;
@@ -85,12 +86,25 @@ export class LiveStore {
     const { team, stream, interval, symbol } = this.key;
     const bars = await api.bars(team, stream, { interval, symbol, before }).catch(() => null);
     if (bars === null) return false;
-    const next = prepend(this.view, bars);
+    const said = await this.fetchSaid(bars[0]?.ordinal ?? before, before).catch(() => null);
+    if (said === null) return false;
+    const next = prepend(this.view, bars, said);
     this.exhausted = next === this.view;
     if (this.exhausted) return false;
     this.view = next;
     this.tell();
     return true;
+  }
+
+  private async fetchSaid(from: number, before: number): Promise<Call[]> {
+    const { team, deployment, symbol } = this.key;
+    if (deployment === null || from >= before) return [];
+    const [predictions, scores] = await Promise.all(
+      [api.predictions, api.scores].map((ask) =>
+        collect((bound) => ask(team, deployment, { symbol, before: bound, limit: PAGE }), from, before),
+      ),
+    );
+    return [...(predictions ?? []), ...(scores ?? [])];
   }
 
   private tell(): void {

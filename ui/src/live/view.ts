@@ -38,7 +38,7 @@ export function receive(view: View, message: Message): View {
         bars: withEarlier(view.bars, message.bars),
         forming: message.forming,
         calls: putCalls(view.calls, [...message.predictions, ...message.scores]),
-        summaries: asList(message.summary),
+        summaries: message.summaries,
         generation: view.generation + 1,
       };
     case "bar": {
@@ -53,7 +53,7 @@ export function receive(view: View, message: Message): View {
       return {
         ...view,
         calls: putCalls(view.calls, [message.score]),
-        summaries: putSummaries(view.summaries, asList(message.summary)),
+        summaries: putSummary(view.summaries, message.summary),
       };
     case "lagged":
       return { ...view, merged: view.merged + message.missed };
@@ -62,12 +62,17 @@ export function receive(view: View, message: Message): View {
   }
 }
 
-/** Put older bars before those that are there. */
-export function prepend(view: View, older: readonly Bar[]): View {
+/** Put older bars, and what was said of them, before those that are there. */
+export function prepend(view: View, older: readonly Bar[], said: readonly Call[] = []): View {
   const first = view.bars[0]?.ordinal ?? Number.POSITIVE_INFINITY;
   const fitting = older.filter((bar) => bar.ordinal < first);
   if (fitting.length === 0) return view;
-  return { ...view, bars: [...fitting, ...view.bars], generation: view.generation + 1 };
+  return {
+    ...view,
+    bars: [...fitting, ...view.bars],
+    calls: putCalls(view.calls, said),
+    generation: view.generation + 1,
+  };
 }
 
 /** A fresh snapshot keeps the older bars that were loaded by scrolling, if they join up with it. */
@@ -112,14 +117,8 @@ function putCalls(calls: View["calls"], fresh: readonly Call[]): View["calls"] {
   return result;
 }
 
-function putSummaries(known: readonly Summary[], fresh: readonly Summary[]): readonly Summary[] {
-  const replaced = new Set(fresh.map((summary) => `${summary.model}\n${summary.symbol}`));
-  return [...known.filter((summary) => !replaced.has(`${summary.model}\n${summary.symbol}`)), ...fresh];
-}
-
-function asList(summary: Summary | Summary[] | null): Summary[] {
-  if (summary === null) return [];
-  return Array.isArray(summary) ? summary : [summary];
+function putSummary(known: readonly Summary[], fresh: Summary): readonly Summary[] {
+  return [...known.filter((one) => one.model !== fresh.model || one.symbol !== fresh.symbol), fresh];
 }
 
 /** Find by ordinal in an ascending list. */

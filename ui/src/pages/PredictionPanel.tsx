@@ -1,6 +1,4 @@
 import { UnstyledButton } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { queries } from "../api/queries";
 import type { Summary } from "../api/types";
 import { count, duration, percent, signed } from "../format/number";
 import { clock, day, full } from "../format/time";
@@ -16,7 +14,6 @@ import type { Change } from "./StreamPage";
 import type { Selection } from "./selection";
 
 interface PredictionPanelProps {
-  team: string;
   store: LiveStore;
   selection: Selection;
   models: string[];
@@ -28,13 +25,9 @@ interface PredictionPanelProps {
 const ROW = 24;
 const NONE: readonly Call[] = [];
 
-export function PredictionPanel({ team, store, selection, models, model, zone, change }: PredictionPanelProps) {
+export function PredictionPanel({ store, selection, models, model, zone, change }: PredictionPanelProps) {
   const calls = useSlice(store, (s) => (model === null ? NONE : (s.view.calls.get(model) ?? NONE)));
-  const live = useSlice(store, (s) => s.view.summaries);
-  const known = useQuery({
-    ...queries.summaries(team, selection.deployment?.name ?? "", selection.symbol),
-    enabled: selection.deployment !== null && models.length > 1,
-  });
+  const summaries = useSlice(store, (s) => s.view.summaries);
   if (!selection.deployment) {
     return (
       <section className="panel">
@@ -73,7 +66,7 @@ export function PredictionPanel({ team, store, selection, models, model, zone, c
           <Scores
             key={name}
             model={name}
-            summary={pick(live, name, selection.symbol) ?? pick(known.data ?? [], name, selection.symbol)}
+            summary={summaries.find((one) => one.model === name) ?? null}
             chosen={name === model}
             onChoose={models.length > 1 ? () => change({ model: name }) : null}
           />
@@ -94,11 +87,6 @@ function outcomeText(call: Call): string {
   if (!call.outcome) return "–";
   const came = outcomeClass(call.outcome, call.prediction.length);
   return came === null ? (call.outcome[0] ?? Number.NaN).toPrecision(3) : String(came);
-}
-
-function pick(summaries: readonly Summary[], model: string, symbol: string): Summary | null {
-  const own = summaries.filter((summary) => summary.model === model);
-  return own.find((summary) => summary.symbol === symbol) ?? own.find((summary) => summary.symbol === null) ?? null;
 }
 
 function Latest({ call, zone }: { call: Call; zone: { zone: string; label: string } }) {
@@ -146,7 +134,7 @@ function Scores({ model, summary, chosen, onChoose }: ScoresProps) {
     <div className="scores">
       {onChoose ? (
         <UnstyledButton className="scores-model" aria-pressed={chosen} onClick={onChoose}>
-          {model}
+          {model} {chosen ? <span className="tag">shown</span> : null}
         </UnstyledButton>
       ) : null}
       {summary ? (
@@ -190,7 +178,6 @@ function Scores({ model, summary, chosen, onChoose }: ScoresProps) {
           </table>
           <p className="panel-note">
             <b>{count(summary.scored)}</b> scored, <b>{count(summary.pending)}</b> pending
-            {summary.symbol === null ? ", all symbols" : ""}
           </p>
         </>
       ) : (

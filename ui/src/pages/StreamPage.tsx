@@ -149,7 +149,6 @@ function Live({ team, stream, selection, search, change, store, zone }: LiveProp
           <TicksPanel team={team} stream={stream} store={store} ordinal={search.bar} zone={zone} change={change} />
         ) : (
           <PredictionPanel
-            team={team}
             store={store}
             selection={selection}
             models={models}
