@@ -30,10 +30,17 @@ demo: setup  ## from tick files to live predictions; ARGS=--once stops by itself
 test: setup  ## run all tests
 	$(BIN)/python -m pytest
 
+faults: setup  ## only the tests that kill processes
+	$(BIN)/python -m pytest -m fault
+
+bench: setup  ## what it costs, as ratios to references of the same run
+	$(BIN)/lit bench bars
+	$(BIN)/lit bench ingest
+
 lint: setup  ## lint, format check and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup lock demo test lint
+.PHONY: help setup lock demo test faults bench lint

@@ -9,7 +9,7 @@ moves the current bar's edge ahead without a tick.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +20,7 @@ from numba import njit
 
 from lit.features.intervals import COUNT_UNITS, Interval, TimeGrid
 from lit.streams.records import Bar
-from lit.streams.tick import END_OF_TIME, Float64Array, Int64Array, TickBlock, iso
+from lit.streams.tick import END_OF_TIME, Float64Array, Int64Array, TickBlock, Watermark, iso
 
 #: Columns of a bar, in this order wherever bars are a matrix.
 BAR_COLUMNS = ("open", "high", "low", "close", "trades", "volume", "mean_trade_size", "max_trade_size")
@@ -211,6 +211,21 @@ class BarBuilder:
 # Positions in the kernel's integer state; then: key (or start time), last time, first index, last index.
 _OPEN, _FLOOR, _ORDINAL, _LATE, _KEY, _LAST_TIME, _FIRST, _LAST = range(8)
 # Positions in its float state: open, high, low, close, trades, volume, largest trade, dollars.
+
+
+def bars_of(items: Iterable[TickBlock | Watermark], interval: Interval) -> dict[str, Bars]:
+    """Return the closed bars of each symbol of a recorded sequence; repeated ticks are skipped, as live."""
+    builders: dict[str, BarBuilder] = {}
+    parts: dict[str, list[Bars]] = {}
+    for item in items:
+        builder = builders.setdefault(item.symbol, BarBuilder(interval))
+        closed = parts.setdefault(item.symbol, [])
+        if isinstance(item, Watermark):
+            if item.next_index == builder.next_index:
+                closed.append(builder.advance(item.timestamp))
+        elif item.next_index > builder.next_index:
+            closed.append(builder.update(item.slice(builder.next_index - item.first_index)))
+    return {symbol: Bars.concat(own) for symbol, own in parts.items()}
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

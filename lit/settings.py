@@ -14,7 +14,7 @@ from pydantic_settings import (
 
 
 class Settings(BaseSettings):
-    """What can be set; each field's description is its documentation (`lit doctor` prints them)."""
+    """What can be set; each field's description is its documentation (`lit doctor --settings` prints them)."""
 
     model_config = SettingsConfigDict(env_prefix="LIT_", toml_file="lit.toml", extra="ignore")
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from lit.streams.clients import bounds, consumer, producer_config
+from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import FaultError
+from lit.streams.tick import TickBlock, Watermark
 
 #: A transaction is closed after this many messages or this long, whatever comes first.
 GROUP_MESSAGES = 64
@@ -156,3 +158,12 @@ def read_messages(bootstrap: str, topic: str, partition: int) -> Iterator[Messag
                 raise FaultError(f"topic {topic} could not be read: {error.str()}")
     finally:
         reader.close()
+
+
+def read_ticks(bootstrap: str, topic: str, partition: int) -> Iterator[TickBlock | Watermark]:
+    """Yield what a partition of a tick topic holds now; what cannot be decoded is left out, as processors do."""
+    for message in read_messages(bootstrap, topic, partition):
+        try:
+            yield decode(message.key(), message.value(), message.headers())
+        except PoisonError:
+            continue

@@ -15,17 +15,15 @@ import h5py
 import msgspec
 import numpy as np
 
-from lit.features.bars import BarBuilder, Bars
+from lit.features.bars import bars_of
 from lit.features.dataset import DatasetAdapter, Segment
 from lit.features.intervals import Interval
 from lit.processors.build import FrozenJob
-from lit.processors.delivery import read_messages
+from lit.processors.delivery import read_messages, read_ticks
 from lit.streams import topics
-from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, decode_bars, encode_json
 from lit.streams.replay import ReplayProgress, blocks, plan_files
-from lit.streams.tick import TickBlock, Watermark
 from lit.streams.workspace import Workspace
 
 
@@ -45,9 +43,9 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
     verdict = Verdict()
     for partition in range(topics.PARTITIONS):
         published = _published(bootstrap, topics.bars(team, source, str(interval)).name, partition)
-        recomputed = _recomputed(bootstrap, topics.ticks(team, source).name, partition, interval)
+        recomputed = bars_of(read_ticks(bootstrap, topics.ticks(team, source).name, partition), interval)
         for symbol, bars in published.items():
-            expected = recomputed.get(symbol, [])
+            expected = list(recomputed[symbol].records(symbol, interval)) if symbol in recomputed else []
             for number, bar in enumerate(bars):
                 verdict.compared += 1
                 if number >= len(expected) or encode_json(bar) != encode_json(expected[number]):
@@ -98,24 +96,6 @@ def _published(bootstrap: str, topic: str, partition: int) -> dict[str, list[Bar
             if not own or bar.ordinal > own[-1].ordinal:
                 own.append(bar)
     return bars
-
-
-def _recomputed(bootstrap: str, topic: str, partition: int, interval: Interval) -> dict[str, list[Bar]]:
-    builders: dict[str, BarBuilder] = {}
-    parts: dict[str, list[Bars]] = {}
-    for message in read_messages(bootstrap, topic, partition):
-        try:
-            item = decode(message.key(), message.value(), message.headers())
-        except PoisonError:
-            continue
-        builder = builders.setdefault(item.symbol, BarBuilder(interval))
-        closed = parts.setdefault(item.symbol, [])
-        if isinstance(item, Watermark):
-            if item.next_index == builder.next_index:
-                closed.append(builder.advance(item.timestamp))
-        elif isinstance(item, TickBlock) and item.next_index > builder.next_index:
-            closed.append(builder.update(item.slice(builder.next_index - item.first_index)))
-    return {symbol: list(Bars.concat(own).records(symbol, interval)) for symbol, own in parts.items()}
 
 
 def _parts(workspace: Workspace, schema: str) -> Sequence[Path]:

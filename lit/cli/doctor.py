@@ -9,15 +9,17 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lit.settings import Settings
 from lit.streams.errors import LitError
 
+if TYPE_CHECKING:
+    from lit.settings import Settings
+
 #: Name of a check → what it found; a `LitError` says what is wrong and how to mend it.
-Check = Callable[[Settings], str]
+Check = Callable[["Settings"], str]
 
 
 class _OptionalError(LitError):
@@ -29,9 +31,20 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="one JSON array")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON array")] = False,
+    settings_only: Annotated[
+        bool, typer.Option("--settings", help="what can be set, by environment or lit.toml")
+    ] = False,
+) -> None:
     """Check what LIT needs on this machine; exit code 1 if something is wrong."""
     import msgspec
+
+    if settings_only:
+        _print_settings()
+        return
+
+    from lit.settings import Settings
 
     settings = Settings()
     results = []
@@ -50,6 +63,16 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="one JSON array"
         typer.echo(msgspec.json.encode(results).decode())
     if any(result["status"] == "wrong" for result in results):
         raise typer.Exit(1)
+
+
+def _print_settings() -> None:
+    """Print what can be set, its default, and what it is for; never a value, which may hold a password."""
+    from lit.settings import Settings
+
+    given = Settings().model_fields_set
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        typer.echo(f"LIT_{name.upper():<12} {'set' if name in given else default:<10} {field.description}")
 
 
 def _python(_: Settings) -> str:
