@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from lit.features.content import content_digest
 from lit.features.dataset import Layout
 from lit.features.engine import Samples
 from lit.streams.errors import FaultError
@@ -163,15 +163,3 @@ def _append(file: h5py.File, name: str, values: npt.NDArray[Any], dtype: Any = N
     data = file[name]
     data.resize(len(data) + len(values), axis=0)
     data[len(data) - len(values) :] = values
-
-
-def content_digest(file: h5py.File) -> str:
-    """Return a SHA-256 over names, shapes, types and values: the same content gives the same digest."""
-    digest = hashlib.sha256()
-    for name in sorted(file):
-        data = file[name]
-        digest.update(f"{name} {data.shape} {data.dtype}\n".encode())
-        for start in range(0, len(data), MERGE_ROWS):
-            values = data[start : start + MERGE_ROWS]
-            digest.update(b"\0".join(values) if values.dtype == object else np.ascontiguousarray(values).tobytes())
-    return f"sha256:{digest.hexdigest()}"
