@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lit.features.bars import NO_BARS, BarBuilder, Bars
+from lit.features.bars import NO_BARS, BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
 from lit.streams.errors import UserError
 from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark
@@ -46,6 +46,7 @@ class BarWindow:
 
     def __init__(self, interval: Interval, zone: str) -> None:
         self.interval = interval
+        self._zone = zone
         self._builder = BarBuilder(interval, zone)
         self._bars = NO_BARS
         self._fresh: list[Bars] = []
@@ -53,13 +54,28 @@ class BarWindow:
         self._ended = False
         self._next_index = 0
 
-    def feed(self, item: TickBlock | Watermark) -> None:
-        """Take the next block or watermark."""
+    def feed(self, item: TickBlock | Watermark) -> Bars:
+        """Take the next block or watermark and return the bars that it closed."""
         if isinstance(item, Watermark):
-            self.append(self._builder.advance(item.timestamp), self._builder.next_index)
+            bars = self._builder.advance(item.timestamp)
+            self.append(bars, self._builder.next_index)
             self._ended = item.ends
         else:
-            self.append(self._builder.update(item), item.next_index)
+            bars = self._builder.update(item)
+            self.append(bars, item.next_index)
+        return bars
+
+    @property
+    def state(self) -> BarState:
+        """The builder's state, to go on from."""
+        return self._builder.state
+
+    def restore(self, bars: Bars, state: BarState) -> None:
+        """Begin where a recorded builder stopped: `bars` are those that it had closed, as far back as they are kept."""
+        self._builder = BarBuilder(self.interval, self._zone, state)
+        self._bars, self._fresh = bars, []
+        self._dropped = int(bars.ordinal[0]) if len(bars) else 0
+        self._next_index = state.next_index
 
     def append(self, bars: Bars, next_index: int) -> None:
         """Take closed bars that follow those taken before; ticks below `next_index` are accounted for."""
@@ -127,28 +143,44 @@ class SymbolWindow:
         Bars to keep from the first tick on. Others may be asked for as long as no tick was let go.
     zone
         The exchange's time zone (edges of `day` bars).
+    keep_ticks
+        Whether ticks may be asked for; without them, only announced intervals can be.
     """
 
-    def __init__(self, symbol: str, intervals: Iterable[Interval] = (), zone: str = "America/New_York") -> None:
+    def __init__(
+        self, symbol: str, intervals: Iterable[Interval] = (), zone: str = "America/New_York", keep_ticks: bool = True
+    ) -> None:
         self.symbol = symbol
         self.ended = False
         self.next_index = 0
         self._zone = zone
         self._history: list[TickBlock | Watermark] = []
         self._blocks: list[TickBlock] = []
-        self._whole = True
+        self._keep_ticks = keep_ticks
+        self._whole = keep_ticks
         self._bars = {interval: BarWindow(interval, zone) for interval in intervals}
 
     def feed(self, item: TickBlock | Watermark) -> None:
         """Take the next block or watermark."""
         for window in self._bars.values():
             window.feed(item)
-        self._history.append(item)
+        self.keep(item)
+
+    def keep(self, item: TickBlock | Watermark) -> None:
+        """Take the next block or watermark for who asks for ticks; its bars came by another way."""
+        if self._keep_ticks:
+            self._history.append(item)
         if isinstance(item, Watermark):
             self.ended = item.ends
         elif len(item):
-            self._blocks.append(item)
+            if self._keep_ticks:
+                self._blocks.append(item)
             self.next_index = item.next_index
+
+    def bars_of(self, interval: Interval) -> BarWindow:
+        """Return the window of an announced interval, to restore or feed it on its own; ticks do not tell it whole."""
+        self._whole = False
+        return self._bars[interval]
 
     def feed_bars(self, interval: Interval, bars: Bars) -> None:
         """Take closed bars alone, as a topic of bars delivers them: a window without ticks."""
