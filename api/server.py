@@ -208,6 +208,7 @@ def _environment(settings: Settings, data: Path, bootstrap: str) -> dict[str, st
         "LIT_KAFKA": bootstrap,
         "LIT_REPLICATION": str(settings.replication),
         "LIT_LOG_LEVEL": settings.log_level,
+        "LIT_LOG_FORMAT": settings.log_format,
         "PYTHONUNBUFFERED": "1",
     }
     if settings.clickhouse:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from lit.streams.errors import UserError
 
 
 class Settings(BaseSettings):
@@ -24,7 +27,18 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address that the API and the page listen on")
     port: int = Field(default=8000, description="port of the API and the page; 0: any free one")
     replication: int = Field(default=1, description="replicas of each topic; 3 on a real cluster")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the least that is logged"
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="log lines as text or as JSON objects")
+
+    def __init__(self, **values: Any) -> None:
+        """Read them; a value that cannot be used raises `UserError` with its name."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            wrong = (f"LIT_{str(one['loc'][0]).upper()} is {one['input']!r}: {one['msg']}" for one in error.errors())
+            raise UserError("; ".join(wrong)) from None
 
     @classmethod
     def settings_customise_sources(

@@ -17,20 +17,15 @@ def up(
     workers: Annotated[bool, typer.Option(help="run the workers that the teams' files ask for")] = True,
 ) -> None:
     """Start broker, store, API, page and workers; Ctrl-C stops all of it in order."""
-    import logging
     import signal
     from threading import Event
 
     from lit.api.server import running
+    from lit.logs import configure
     from lit.settings import Settings
 
     settings, stop = Settings(), Event()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s.%(msecs)03d %(levelname)s %(name)s - %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )  # fmt: skip
-    for chatty in ("lit.api.access", "uvicorn"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    configure(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with running(settings, supervise=workers) as server:

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-LOG_FORMAT = "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s - %(funcName)s: %(message)s"
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -21,13 +19,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(workers, name="worker")
 
 
-def _log(level: str) -> None:
-    """Log to stderr in one format; the libraries' own chatter from warnings on."""
-    logging.basicConfig(level=level, format=LOG_FORMAT, datefmt="%Y-%m-%d %H:%M:%S")
-    for name in ("faust", "mode", "aiokafka", "kafka"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
 def bars(
     source: Annotated[str, typer.Option(help="the tick topic's source, such as a stream's name")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
@@ -35,13 +26,14 @@ def bars(
 ) -> None:
     """Compute the bars of a source and publish them, each once; several workers share the symbols."""
     from lit.features.intervals import Interval
+    from lit.logs import configure
     from lit.processors.app import run
     from lit.processors.bars import BarsConfig, bars_app
     from lit.settings import Settings
     from lit.streams.broker import kafka
 
     settings = Settings()
-    _log(settings.log_level)
+    configure(settings)
     wanted = tuple(sorted({Interval.parse(text) for text in intervals.split(",")}))
     with kafka(settings.data, settings.kafka) as bootstrap:
         config = BarsConfig(bootstrap, team, source, wanted, settings.replication)
@@ -54,6 +46,7 @@ def sink(
     team: Annotated[str, typer.Option(help="the team")] = "demo",
 ) -> None:
     """Write the ticks of a source into the store, each once."""
+    from lit.logs import configure
     from lit.processors.app import run
     from lit.processors.sink import sink_app
     from lit.settings import Settings
@@ -62,7 +55,7 @@ def sink(
     from lit.streams.store_open import open_store
 
     settings = Settings()
-    _log(settings.log_level)
+    configure(settings)
     with kafka(settings.data, settings.kafka) as bootstrap, open_store(settings.data, settings.clickhouse) as stores:
         topics.create_topics(bootstrap, topics.ticks(team, source), replication=settings.replication)
         run(sink_app(bootstrap, team, source, stores.team(team)))
@@ -73,6 +66,7 @@ def features(
     team: Annotated[str, typer.Option(help="the team")] = "demo",
 ) -> None:
     """Compute a build's features and write its chunks; more workers of a build share its symbols."""
+    from lit.logs import configure
     from lit.processors.app import run
     from lit.processors.build import frozen_features, load_job
     from lit.processors.features import features_app
@@ -81,7 +75,7 @@ def features(
     from lit.streams.workspace import Workspace
 
     settings = Settings()
-    _log(settings.log_level)
+    configure(settings)
     workspace = Workspace(settings.data, team)
     job = load_job(workspace, build)
     with kafka(settings.data, settings.kafka) as bootstrap:
@@ -97,6 +91,7 @@ def stream(
     from pathlib import Path
     from threading import Event
 
+    from lit.logs import configure
     from lit.settings import Settings
     from lit.streams import topics
     from lit.streams.broker import kafka
@@ -106,7 +101,7 @@ def stream(
     from lit.streams.workspace import Workspace
 
     settings, stop = Settings(), Event()
-    _log(settings.log_level)
+    configure(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     workspace = Workspace(settings.data, team)
@@ -130,6 +125,7 @@ def deployment(
     team: Annotated[str, typer.Option(help="the team")] = "demo",
 ) -> None:
     """Predict at each closed bar of a deployment's stream, and score what was predicted."""
+    from lit.logs import configure
     from lit.processors.app import run
     from lit.serving.deployment import deployment_app
     from lit.serving.opening import config_of, load_deployment, open_model
@@ -139,7 +135,7 @@ def deployment(
     from lit.streams.workspace import Workspace
 
     settings = Settings()
-    _log(settings.log_level)
+    configure(settings)
     workspace = Workspace(settings.data, team)
     found = load_deployment(workspace, name)
     if not found.output.models:
