@@ -36,13 +36,24 @@ _TICK_MESSAGES = {
     },
     "watermark": {
         "contentType": WATERMARK.decode(),
-        "summary": "No tick of this symbol before the timestamp follows; 9223372036854775807 ends the sequence.",
+        "summary": "No tick of this symbol before the timestamp follows; 9223372036854775807 ends the sequence. "
+        "With a gap (and a header of that name): the feed lost ticks between this message and the next block.",
         "payload": {
             "type": "object",
             "properties": {
                 "symbol": {"type": "string"},
                 "timestamp": {"type": "string", "description": "ns since the epoch, decimal"},
                 "time": {"type": ["string", "null"], "format": "date-time"},
+                "gap": {
+                    "type": "object",
+                    "properties": {
+                        "reason": {"type": "string"},
+                        "missed": {"type": ["integer", "null"], "description": "ticks lost; null: unknown"},
+                        "since": {"type": ["string", "null"], "description": "last tick before it, ns, decimal"},
+                        "until": {"type": ["string", "null"], "description": "when the feed went on, ns, decimal"},
+                    },
+                    "required": ["reason", "missed", "since", "until"],
+                },
             },
             "required": ["symbol", "timestamp", "time"],
         },

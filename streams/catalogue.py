@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import FaultError, UserError
-from lit.streams.tick import TickBlock, iso_ms
+from lit.streams.tick import Gap, TickBlock, iso_ms
 
 KINDS = ("ticks", "bars", "features", "predictions", "scores", "events", "state", "dead")
 
@@ -91,6 +91,8 @@ def describe(kind: str, message: Any, whole: bool) -> list[str]:
         item = decode(message.key(), message.value(), message.headers())
     except PoisonError as error:
         return [f"{message.partition()}@{message.offset()} unreadable: {error}"]
+    if not isinstance(item, TickBlock) and item.gap:
+        return [_gap(item.symbol, item.next_index, item.gap, whole)]
     if not isinstance(item, TickBlock):
         time = "the end" if item.ends else iso_ms(item.timestamp)
         row = {"symbol": item.symbol, "watermark": str(item.timestamp)}
@@ -101,6 +103,16 @@ def describe(kind: str, message: Any, whole: bool) -> list[str]:
         return [f"{item.symbol} [{item.first_index}] empty"]
     span = f"{iso_ms(int(item.timestamp[0]))} … {iso_ms(int(item.timestamp[-1]))}"
     return [f"{item.symbol} [{item.first_index}…{item.next_index - 1}] {len(item)} ticks {span} last {item.price[-1]}"]
+
+
+def _gap(symbol: str, index: int, gap: Gap, whole: bool) -> str:
+    if whole:
+        times = {"since": gap.since and str(gap.since), "until": gap.until and str(gap.until)}
+        row = {"symbol": symbol, "before_index": index, "gap": {"reason": gap.reason, "missed": gap.missed, **times}}
+        return msgspec.json.encode(row).decode()
+    missed = "an unknown number of" if gap.missed is None else f"{gap.missed:,}"
+    since = f" since {iso_ms(gap.since)}" if gap.since is not None else ""
+    return f"{symbol} [{index}] GAP ({gap.reason}): {missed} ticks missing{since}"
 
 
 def _short(row: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import pyarrow as pa
 
-from lit.streams.tick import END_OF_TIME, TICK_SCHEMA, TickBlock, Watermark, iso
+from lit.streams.tick import END_OF_TIME, TICK_SCHEMA, Gap, TickBlock, Watermark, iso
 
 TICKS = b"application/vnd.apache.arrow.stream"
 WATERMARK = b"application/vnd.lit.watermark+json"
@@ -30,21 +30,29 @@ class Encoded:
     headers: Headers
 
 
-class _WatermarkJson(msgspec.Struct):
+class _GapJson(msgspec.Struct):
+    reason: str
+    missed: int | None
+    since: str | None
+    until: str | None
+
+
+class _WatermarkJson(msgspec.Struct, omit_defaults=True):
     symbol: str
     timestamp: str  # ns as text: JavaScript numbers lose digits past 2**53
     time: str | None
+    gap: _GapJson | None = None
 
 
 def encode(item: TickBlock | Watermark) -> Encoded:
     """Encode a block or a watermark; the key is the symbol, so that one symbol stays in order."""
     if isinstance(item, Watermark):
-        body = _WatermarkJson(item.symbol, str(item.timestamp), None if item.ends else iso(item.timestamp))
-        return Encoded(
-            item.symbol.encode(),
-            msgspec.json.encode(body),
-            _headers(WATERMARK, item.next_index, 0, item.origin),
-        )
+        gap = item.gap and _GapJson(item.gap.reason, item.gap.missed, _text(item.gap.since), _text(item.gap.until))
+        body = _WatermarkJson(item.symbol, str(item.timestamp), None if item.ends else iso(item.timestamp), gap)
+        headers = _headers(WATERMARK, item.next_index, 0, item.origin)
+        if gap:
+            headers.append(("gap", gap.reason.encode()))
+        return Encoded(item.symbol.encode(), msgspec.json.encode(body), headers)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, item.batch.schema) as writer:
         writer.write_batch(item.batch)
@@ -76,13 +84,22 @@ def decode(
         origin, symbol = found.get("origin", b"").decode(), key.decode()
         if kind == WATERMARK:
             body = msgspec.json.decode(value, type=_WatermarkJson)
-            return Watermark(symbol, min(int(body.timestamp), END_OF_TIME), first, origin)
+            gap = body.gap and Gap(body.gap.reason, body.gap.missed, _number(body.gap.since), _number(body.gap.until))
+            return Watermark(symbol, min(int(body.timestamp), END_OF_TIME), first, origin, gap)
         batch = _read_batch(value)
     except (KeyError, ValueError, pa.ArrowException, OSError, msgspec.MsgspecError) as error:
         raise PoisonError(f"unreadable message: {error}") from error
     if batch.num_rows != count or first < 0:
         raise PoisonError(f"header says {count} ticks from {first}, the block has {batch.num_rows}")
     return TickBlock(symbol, first, batch, origin)
+
+
+def _text(timestamp: int | None) -> str | None:
+    return None if timestamp is None else str(timestamp)
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _read_batch(value: bytes) -> pa.RecordBatch:

@@ -107,17 +107,39 @@ class TickBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole in what a feed delivered of one symbol: windows that reach over it are not of the market as it was.
+
+    Parameters
+    ----------
+    reason
+        `sequence` (the provider's numbers jumped), `reconnect`, `restart`, `seek`, `loop`, or the adapter's own word.
+    missed
+        How many ticks are missing; None: nobody can tell.
+    since, until
+        Time of the last tick before the hole and when the feed went on (ns since the epoch, UTC); None: unknown.
+    """
+
+    reason: str
+    missed: int | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Watermark:
     """A statement of the source: of this symbol, no tick before `timestamp` (ns) follows.
 
     It closes every bar that ends at or before that time, so that a quiet market has bars and a replay of the topic
-    repeats what live did. `END_OF_TIME` ends the sequence.
+    repeats what live did. `END_OF_TIME` ends the sequence. One with a `gap` marks a hole in the feed before the tick
+    that follows; it closes nothing that was not closed, so who knows nothing of gaps may take it as a watermark.
     """
 
     symbol: str
     timestamp: int
     next_index: int
     origin: str = ""
+    gap: Gap | None = None
 
     @property
     def ends(self) -> bool:
