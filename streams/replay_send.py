@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from lit.streams.clients import producer
-from lit.streams.codec import encode
+from lit.streams.codec import Encoded, encode
 from lit.streams.errors import FaultError
 from lit.streams.tick import TickBlock, Watermark
 
@@ -43,6 +43,10 @@ class Sender:
         """
         message = encode(item)
         headers = [*message.headers, ("replay", mark.encode())] if mark else message.headers
+        self.send_encoded(Encoded(message.key, message.value, headers), time_ns)
+
+    def send_encoded(self, message: Encoded, time_ns: int) -> None:
+        """Hand over one message that is encoded already (see `send`)."""
         while True:
             self._check()
             try:
@@ -50,7 +54,7 @@ class Sender:
                     self._topic,
                     key=message.key,
                     value=message.value,
-                    headers=headers,
+                    headers=message.headers,
                     timestamp=max(time_ns // 1_000_000, 0),
                     on_delivery=self._on_delivery,
                 )
