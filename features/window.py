@@ -1,6 +1,6 @@
 """What one symbol's features can see: its recent ticks, and bars of any interval, over a dataset or a stream.
 
-A window is fed blocks and watermarks (or closed bars alone) in order. Reading what has not happened yet raises
+A window is fed blocks and watermarks in order. Reading what has not happened yet raises
 `NeedMoreData`, so that a sample waits instead of seeing a half-made bar; once the sequence has ended, reads at its
 edge return what there is.
 """
@@ -41,7 +41,7 @@ class NeedMoreData(BaseException):  # no `except Exception` of a script may swal
 class BarWindow:
     """Closed bars of one interval, as far back as they are kept, and which of them an index means.
 
-    Fed by a `BarBuilder` over ticks, or with closed bars from a topic (`append`).
+    Fed by a `BarBuilder` over ticks, which may go on from where a recorded one stopped (`restore`).
     """
 
     def __init__(self, interval: Interval, zone: str) -> None:
@@ -64,6 +64,11 @@ class BarWindow:
             bars = self._builder.update(item)
             self.append(bars, item.next_index)
         return bars
+
+    @property
+    def next_index(self) -> int:
+        """The tick that is awaited next."""
+        return self._next_index
 
     @property
     def state(self) -> BarState:
@@ -182,12 +187,6 @@ class SymbolWindow:
         self._whole = False
         return self._bars[interval]
 
-    def feed_bars(self, interval: Interval, bars: Bars) -> None:
-        """Take closed bars alone, as a topic of bars delivers them: a window without ticks."""
-        window = self._bars.setdefault(interval, BarWindow(interval, self._zone))
-        window.append(bars, int(bars.last_index[-1]) + 1)
-        self._whole = False
-
     def trim(self, oldest_index: int) -> None:
         """Let go what lies too far behind `oldest_index` to be asked for again."""
         for window in self._bars.values():
@@ -270,7 +269,7 @@ class SymbolWindow:
         if first < 0:
             raise IndexError(f"tick {first} is outside 0…{self.next_index - 1}")
         if not self._blocks or first < self._blocks[0].first_index:
-            raise UserError(f"tick {first} is more than {KEPT_TICKS} ticks back (or this window has bars alone)")
+            raise UserError(f"tick {first} is more than {KEPT_TICKS} ticks back")
         low = bisect_right(self._blocks, first, key=_first_index) - 1
         high = bisect_right(self._blocks, last, key=_first_index)
         return self._blocks[low:high]

@@ -130,8 +130,8 @@ def read_partition(bootstrap: str, topic: str, partition: int) -> Iterator[bytes
         yield message.value()
 
 
-def read_messages(bootstrap: str, topic: str, partition: int) -> Iterator[Message]:
-    """Yield all committed messages that a partition holds now, from its beginning.
+def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) -> Iterator[Message]:
+    """Yield all committed messages that a partition holds now, from offset `first` on.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def read_messages(bootstrap: str, topic: str, partition: int) -> Iterator[Messag
     reader = consumer(bootstrap, f"{topic}-reader", **{"enable.partition.eof": True})
     silent_since = time.monotonic()
     try:
-        reader.assign([TopicPartition(topic, partition, 0)])
+        reader.assign([TopicPartition(topic, partition, first)])
         while True:
             message = reader.poll(1.0)
             if message is None:
