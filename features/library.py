@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import importlib.util
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,19 +77,32 @@ def save_script(workspace: Workspace, name: str, source: str) -> Outline:
     UserError
         If it is no Python or its docstring no form; it is read, not run.
     """
-    path = workspace.folder("scripts") / f"{checked_name(name, 'script')}.py"
+    path = script_path(workspace, name)
     outline = read_outline(path, source)
-    if path.exists():
-        before = path.read_text(encoding="utf-8")
-        if before == source:
-            return outline
-        versions = path.parent / ".versions" / name
-        versions.mkdir(parents=True, exist_ok=True)
-        (versions / f"{len(script_versions(workspace, name)) + 1:04}.py").write_text(before, encoding="utf-8")
+    if path.exists() and path.read_text(encoding="utf-8") == source:
+        return outline
+    keep_version(workspace, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{name}.new")
     fresh.write_text(source, encoding="utf-8")
     fresh.replace(path)
     return outline
+
+
+def script_path(workspace: Workspace, name: str) -> Path:
+    """Return where the team's own script of that name is, or would be."""
+    return workspace.root / "scripts" / f"{checked_name(name, 'script')}.py"
+
+
+def keep_version(workspace: Workspace, name: str) -> None:
+    """Copy a team's script to its former versions, before it is replaced or deleted."""
+    path = script_path(workspace, name)
+    if not path.exists():
+        return
+    folder = path.parent / ".versions" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    number = max((int(kept.stem) for kept in script_versions(workspace, name)), default=0) + 1
+    shutil.copy2(path, folder / f"{number:04}.py")
 
 
 def script_versions(workspace: Workspace, name: str) -> list[Path]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import faulthandler
 import importlib
-import io
 import json
 import logging
 import os
@@ -32,6 +31,25 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "
 _LOG_LIMIT = 64 * 1024
 _GRACE = 20.0  # start of the interpreter and imports, on a busy machine
 _FRAME = re.compile(r'File "([^"]+)", line (\d+) in')
+
+
+class SandboxError(UserError):
+    """What a user's code did instead of answering.
+
+    Parameters
+    ----------
+    message
+        One sentence, with the script's line where one is to blame.
+    line
+        That line.
+    log
+        What the code printed and logged before.
+    """
+
+    def __init__(self, message: str, line: int | None = None, log: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.log = log
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +76,14 @@ def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, mem
 
     Raises
     ------
-    UserError
+    SandboxError
         If the code raised, crashed, or went beyond a limit: which, and at which line.
     FaultError
         If the child could not be started.
     """
-    request = json.dumps({"function": function, "arguments": arguments, "seconds": seconds, "memory": memory})
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+    request: dict[str, Any] = {"function": function, "arguments": arguments, "seconds": seconds, "memory": memory}
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as log:
+        request["log"] = log.fileno()
         try:
             child = subprocess.Popen(
                 [sys.executable, "-m", "lit.features.sandbox"],
@@ -73,15 +92,17 @@ def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, mem
                 stderr=errors,
                 env=_environment(),
                 start_new_session=True,
+                pass_fds=(log.fileno(),),
             )
         except OSError as error:
             raise FaultError(f"no process could be started for a script: {error}") from error
         try:
             with suppress(subprocess.TimeoutExpired):
-                child.communicate(request.encode(), timeout=seconds + _GRACE)
+                child.communicate(json.dumps(request).encode(), timeout=seconds + _GRACE)
         finally:
             _end(child)
-        return _answer(child.returncode, _text(output), _text(errors), seconds, memory)
+        said = _shortened(_text(log))
+        return _answer(child.returncode, _text(output), _text(errors), said, seconds, memory)
 
 
 def _environment() -> dict[str, str]:
@@ -102,19 +123,24 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode(errors="replace")
 
 
-def _answer(code: int, output: str, errors: str, seconds: float, memory: int) -> Answer:
-    line = output.strip().rpartition("\n")[2]
+def _shortened(text: str) -> str:
+    half = _LOG_LIMIT // 2
+    return text if len(text) <= _LOG_LIMIT else f"{text[:half]}\n…\n{text[-half:]}"
+
+
+def _answer(code: int, output: str, errors: str, log: str, seconds: float, memory: int) -> Answer:
+    last = output.strip().rpartition("\n")[2]
     try:
-        reply = json.loads(line)
+        reply = json.loads(last)
     except json.JSONDecodeError:
-        raise UserError(_cause_of_death(code, errors, seconds, memory)) from None
+        place, line = _place(errors)
+        raise SandboxError(_cause_of_death(code, errors, place, seconds, memory), line, log) from None
     if reply.get("error"):
-        raise UserError(reply["error"])
-    return Answer(reply["value"], reply["log"])
+        raise SandboxError(reply["error"], reply.get("line"), log)
+    return Answer(reply["value"], log)
 
 
-def _cause_of_death(code: int, errors: str, seconds: float, memory: int) -> str:
-    where = _place(errors)
+def _cause_of_death(code: int, errors: str, where: str, seconds: float, memory: int) -> str:
     if "Timeout (" in errors:
         return f"the script took longer than {seconds:g} s{where}: let it do less at a sample"
     if "MemoryError" in errors or "std::bad_alloc" in errors or "Unable to allocate" in errors:
@@ -126,13 +152,13 @@ def _cause_of_death(code: int, errors: str, seconds: float, memory: int) -> str:
     return f"the script ended its process (exit code {code}){': ' + last if last else ''}: it must return a value"
 
 
-def _place(errors: str) -> str:
-    """Return the script's line out of a traceback that `faulthandler` wrote, innermost frame first."""
+def _place(errors: str) -> tuple[str, int | None]:
+    """Return the script's place and line out of a traceback that `faulthandler` wrote, innermost frame first."""
     ours = str(Path(__file__).parent)
     for path, line in _FRAME.findall(errors):
         if "/scripts/" in path or not (path.startswith((ours, sys.prefix, sys.base_prefix)) or "site-packages" in path):
-            return f", in {Path(path).name}, line {line}"
-    return ""
+            return f", in {Path(path).name}, line {line}", int(line)
+    return "", None
 
 
 def main() -> None:
@@ -141,7 +167,7 @@ def main() -> None:
     os.dup2(2, 1)  # what native code prints is no reply
     request = json.loads(sys.stdin.read())
     module, _, name = request["function"].partition(":")
-    printed = io.StringIO()
+    printed = os.fdopen(request["log"], "w", buffering=1)  # by line: what was said before a crash is known
     logging.basicConfig(stream=printed, level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     reply: dict[str, Any] = {"value": None, "error": ""}
     function = getattr(importlib.import_module(module), name)
@@ -153,14 +179,15 @@ def main() -> None:
             reply["value"] = function(**request["arguments"])
     except LitError as error:
         reply["error"] = str(error)
+        reply["line"] = getattr(error, "line", None)
     except MemoryError:
         megabytes = request["memory"] / 2**20
         reply["error"] = f"the script needs more than {megabytes:.0f} MB of memory: let it hold less at a time"
     except BaseException as error:  # SystemExit of a script included: whatever it was, the user is told
         reply["error"] = f"{type(error).__name__}: {error}"
     faulthandler.cancel_dump_traceback_later()
-    text = printed.getvalue()
-    reply["log"] = text if len(text) <= _LOG_LIMIT else text[: _LOG_LIMIT // 2] + "\n…\n" + text[-_LOG_LIMIT // 2 :]
+    with suppress(OSError, ValueError):  # the disk is full, or the code closed it
+        printed.flush()
     reply_to.write("\n" + json.dumps(reply) + "\n")
     reply_to.flush()
     os._exit(0)  # threads of the code must not keep the process

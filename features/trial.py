@@ -15,6 +15,7 @@ import numpy as np
 
 from lit.features.dataset import DatasetAdapter
 from lit.features.feature import Feature
+from lit.features.futures import made_up_tapes
 from lit.features.lookahead import judge
 from lit.features.parity import check_batch
 from lit.features.scripts import Outline, load_script
@@ -109,7 +110,7 @@ def examine(features: list[dict[str, Any]], tapes: Sequence[str] = ()) -> dict[s
     features
         The `payload` of those it is computed from, in computing order, and of itself.
     tapes
-        Files written by `write_tape`; none: made-up ticks.
+        Files written by `write_tape`, besides made-up ticks.
 
     Returns
     -------
@@ -122,7 +123,7 @@ def examine(features: list[dict[str, Any]], tapes: Sequence[str] = ()) -> dict[s
         If it can't be loaded, or batch and loop differ.
     """
     *needs, feature = _load(features)
-    blocks = [read_tape(Path(path)) for path in tapes] or None
+    blocks = [*made_up_tapes(), *(read_tape(Path(path)) for path in tapes)]
     verdict = judge(feature, needs, blocks)
     if verdict.kind not in ("failing", "unstable"):
         check_batch(feature, needs, blocks)
