@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lit.streams.errors import UserError
-from lit.streams.ingest import FileReport, read_ticks
-from lit.streams.ingest_bytes import verify
+from lit.streams.ingest import FileReport, read_ticks, verified
 from lit.streams.quarantine import quarantine_path
 from lit.streams.sources import load_adapter
 from lit.streams.tick import TickBlock
@@ -52,7 +51,7 @@ def tapes_of_files(workspace: Workspace, adapter: str, paths: Sequence[Path], fo
     tapes: list[Path] = []
     for path in paths:
         segments: dict[str, list[pa.RecordBatch]] = {}
-        for piece in read_ticks(verify(path), source, quarantine_path(workspace, path), FileReport(path)):
+        for piece in read_ticks(verified(path, source), source, quarantine_path(workspace, path), FileReport(path)):
             segments.setdefault(piece.symbol, []).append(piece.batch)
         for symbol, batches in segments.items():
             table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from lit.streams.errors import FaultError
-from lit.streams.ingest import FileReport, read_ticks
-from lit.streams.ingest_bytes import SourceFile, verify
+from lit.streams.ingest import FileReport, read_ticks, verified
+from lit.streams.ingest_bytes import SourceFile
 from lit.streams.quarantine import quarantine_path
 from lit.streams.replay import BLOCK_TICKS, DELIVERY_SECONDS
 from lit.streams.replay_send import Sender
@@ -81,7 +81,7 @@ def cache_file(
         If Kafka does not take the ticks.
     """
     adapter = load_adapter(workspace, adapter_name)
-    file = verify(path)
+    file = verified(path, adapter)
     origin = origin_of(file, adapter)
     known = cached_files(workspace).get(str(path))
     if known and known.origin == origin:

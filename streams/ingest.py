@@ -14,9 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lit.streams.errors import LitError
-from lit.streams.ingest_bytes import CHUNK_BYTES, Chunk, SourceFile, chunks
-from lit.streams.ingest_rows import NO_TIME, Rows
+from lit.streams.compression import told
+from lit.streams.errors import LitError, UserError
+from lit.streams.ingest_batches import batch_rows
+from lit.streams.ingest_bytes import CHUNK_BYTES, SourceFile, chunks, digest_of, unchanged, verify
+from lit.streams.ingest_csv import csv_rows
+from lit.streams.ingest_rows import Rows
+from lit.streams.ingest_times import NO_TIME
 from lit.streams.quarantine import Quarantine
 from lit.streams.sources import Adapter, adapter_error
 from lit.streams.tick import TICK_SCHEMA
@@ -59,6 +63,58 @@ class Piece:
     batch: pa.RecordBatch
 
 
+def verified(path: Path, adapter: Adapter) -> SourceFile:
+    """Read a file to its end by the adapter's rules, so that none is half-accepted, and return what it is.
+
+    Raises
+    ------
+    UserError
+        If it is missing, damaged, or not what the adapter reads.
+    """
+    if adapter.batches is None:
+        file = verify(path, adapter.dialect)
+    else:
+        digest, size, changed = digest_of(path)
+        header: tuple[str, ...] = ()
+        total = 0
+        for batch in _batches(adapter, path):
+            header = header or tuple(batch.schema.names)
+            total += batch.nbytes
+        if not header:
+            raise UserError(f"{path} holds no row that adapter {adapter.name!r} could read; name the right adapter.")
+        file = SourceFile(path, digest, size, changed, total, header, path.name, None)
+    adapter.check_header(file.header, path)
+    return file
+
+
+def _batches(adapter: Adapter, path: Path) -> Iterator[pa.RecordBatch]:
+    assert adapter.batches is not None
+    try:
+        with told(path):
+            yield from adapter.batches(path)
+    except (LitError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read by adapter {adapter.name!r} ({type(error).__name__}: {error}). "
+            "It is damaged, or of another kind: fetch it again, or name the right adapter."
+        ) from error
+
+
+def _rows(file: SourceFile, adapter: Adapter, chunk_bytes: int) -> Iterator[tuple[Rows, int]]:
+    """Yield the rows of a file, some megabytes at a time, and how many bytes each time."""
+    if file.dialect is not None:
+        for chunk in chunks(file, chunk_bytes):
+            yield csv_rows(chunk, file.header, adapter.columns, file.dialect, file.content), len(chunk.data)
+        return
+    unchanged(file)
+    first = 1
+    for batch in _batches(adapter, file.path):
+        yield batch_rows(batch, first, adapter.columns, file.content), batch.nbytes
+        first += batch.num_rows
+    unchanged(file)
+
+
 def read_ticks(
     file: SourceFile,
     adapter: Adapter,
@@ -84,15 +140,13 @@ def read_ticks(
     """
     adapter.check_header(file.header, file.path)
 
-    def parse(chunk: Chunk) -> tuple[Rows, int]:
-        return Rows(chunk, file.header, adapter.columns), len(chunk.data)
-
     with Quarantine(quarantine) as kept:
-        source = ahead(map(parse, chunks(file, chunk_bytes)))
+        source = ahead(_rows(file, adapter, chunk_bytes))
         try:
             for rows, size in source:
                 table = _columns(rows, adapter)
                 kept.add(rows.rejects())
+                kept.keep(rows.aside())
                 report.rows += rows.total
                 report.skipped.update(rows.skipped())
                 yield from _split(table, report)

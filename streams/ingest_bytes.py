@@ -5,25 +5,35 @@ Memory is bounded by the chunk size, whatever the size of the file and however h
 
 from __future__ import annotations
 
-import gzip
+import csv
 import hashlib
 import io
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from isal import igzip, isal_zlib
-
-from lit.streams.errors import FaultError, UserError
+from lit.streams.compression import decompressed, told
+from lit.streams.errors import UserError
 
 CHUNK_BYTES = 4 * 1024 * 1024
 #: A line longer than this is no CSV row of ours; it also bounds memory where a quote is never closed.
 LINE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
-_DAMAGED: tuple[Any, ...] = (EOFError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a text file is a table: its delimiter, and whether its first line names the columns.
+
+    Without a header the columns are called `1`, `2`, `3`…
+    """
+
+    delimiter: str = ","
+    header: bool = True
+
+
+COMMA = Dialect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,10 @@ class SourceFile:
         Bytes on disk and after decompression.
     header
         Column names, in the file's order.
+    content
+        Name of what is inside: the archive's member, else the file's own name without the compression's suffix.
+    dialect
+        How its lines are to be read; None: it is no text, the adapter reads it itself.
     """
 
     path: Path
@@ -46,6 +60,8 @@ class SourceFile:
     mtime_ns: int
     raw_size: int
     header: tuple[str, ...]
+    content: str = ""
+    dialect: Dialect | None = COMMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +89,51 @@ class _Hashing(io.RawIOBase):
         return count
 
 
-def verify(path: Path) -> SourceFile:
-    """Read a file once, checking it to its last byte, and return its digest, sizes and header.
+def verify(path: Path, dialect: Dialect = COMMA) -> SourceFile:
+    """Read a text file once, checking it to its last byte, and return its digest, sizes and header.
 
     Raises
     ------
     UserError
-        If it is missing, may not be read, is no gzip file, is damaged or cut short, or has no header.
+        If it is missing, may not be read, is not what its suffix says, is damaged or cut short, or has no header.
     """
-    with _open(path) as raw:
+    with told(path), path.open("rb", buffering=0) as raw:
         state = path.stat()
         hashing = _Hashing(raw)
         total, head = 0, b""
-        with _plain(path, hashing) as stream:
+        archive = path.suffix.lower() == ".zip"  # read here and there, so its digest is made in a pass of its own
+        with decompressed(path, raw if archive else hashing) as (content, stream):
             while block := stream.read(_READ_BYTES):
                 total += len(block)
                 if not head:
                     head = block
-        while raw_rest := hashing.read(_READ_BYTES):  # what follows the last gzip member belongs to the digest
-            del raw_rest
+        if archive:
+            raw.seek(0)
+        digest = _digest(hashing)  # what follows the last gzip member belongs to it
     if not total:
-        raise UserError(f"{path} is empty: it has no header line. Fetch the file again.")
-    line = head.split(b"\n", 1)[0]
-    digest = f"sha256:{hashing.sha256.hexdigest()}"
-    return SourceFile(path, digest, state.st_size, state.st_mtime_ns, total, _header(path, line))
+        raise UserError(f"{path} is empty: it has no {'header line' if dialect.header else 'row'}. Fetch it again.")
+    header = _header(path, head.split(b"\n", 1)[0], dialect)
+    return SourceFile(path, digest, state.st_size, state.st_mtime_ns, total, header, content, dialect)
+
+
+def digest_of(path: Path) -> tuple[str, int, int]:
+    """Return a file's digest, its size and its time of change (ns).
+
+    Raises
+    ------
+    UserError
+        If it is missing or may not be read.
+    """
+    with told(path), path.open("rb", buffering=0) as raw:
+        state = path.stat()
+        return _digest(_Hashing(raw)), state.st_size, state.st_mtime_ns
+
+
+def _digest(hashing: _Hashing) -> str:
+    """Return the digest, what is still unread included."""
+    while rest := hashing.read(_READ_BYTES):
+        del rest
+    return f"sha256:{hashing.sha256.hexdigest()}"
 
 
 def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
@@ -108,9 +145,10 @@ def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
         If a line is longer than `LINE_BYTES` or the file changed since it was verified.
     """
     # Quotes are counted, not parsed: a row ends at a line break that an even number of them precedes.
-    with _open(file.path) as raw, _plain(file.path, raw) as stream:
-        _unchanged(file)
-        rest, line, header, ended = b"", 1, True, False
+    header = file.dialect is None or file.dialect.header
+    with told(file.path), file.path.open("rb", buffering=0) as raw, decompressed(file.path, raw) as (_, stream):
+        unchanged(file)
+        rest, line, ended = b"", 1, False
         while not ended or rest:
             block = b"" if ended else stream.read(chunk_bytes)
             ended = not block
@@ -135,7 +173,7 @@ def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
                 yield Chunk(memoryview(data)[:cut], line, lines)
                 line += lines
             rest = data[cut:]
-        _unchanged(file)
+        unchanged(file)
 
 
 def _row_end(data: bytes) -> int:
@@ -152,50 +190,21 @@ def _row_end(data: bytes) -> int:
     return end
 
 
-def _header(path: Path, line: bytes) -> tuple[str, ...]:
+def _header(path: Path, line: bytes, dialect: Dialect) -> tuple[str, ...]:
     if len(line) > LINE_BYTES // 2:
         raise UserError(f"{path}: its first line is no header of a CSV file ({len(line):,} bytes long).")
     try:
         text = line.removeprefix(b"\xef\xbb\xbf").decode().rstrip("\r")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a gzip file and not UTF-8 text; give a .csv or .csv.gz file.") from error
-    return tuple(name.strip().strip('"') for name in text.split(","))
+    names = next(csv.reader([text], delimiter=dialect.delimiter), [])
+    if not dialect.header:
+        return tuple(str(number) for number in range(1, len(names) + 1))
+    return tuple(name.strip().strip('"') for name in names)
 
 
-def _unchanged(file: SourceFile) -> None:
+def unchanged(file: SourceFile) -> None:
+    """Raise `UserError` if a file is not as it was when it was verified."""
     state = file.path.stat()
     if (state.st_size, state.st_mtime_ns) != (file.size, file.mtime_ns):
         raise UserError(f"{file.path} was changed while it was read; run again when it is complete.")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with path.open("rb", buffering=0) as raw:
-            yield raw
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; check the path.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; name the files in it, as {path}/*.csv.gz.") from error
-    except PermissionError as error:
-        raise UserError(f"{path} may not be read by this user; change its permissions.") from error
-    except _DAMAGED as error:
-        raise UserError(
-            f"{path} is damaged or cut short ({error}); nothing of it was taken. Fetch the file again."
-        ) from error
-    except OSError as error:
-        raise FaultError(f"{path} could not be read: {error.strerror or error}.") from error
-
-
-@contextmanager
-def _plain(path: Path, raw: Any) -> Iterator[Any]:
-    if path.suffix != ".gz":
-        yield io.BufferedReader(raw) if isinstance(raw, _Hashing) else raw
-        return
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty. Fetch the file again.")
-    with path.open("rb") as probe:
-        if probe.read(2) != b"\x1f\x8b":
-            raise UserError(f"{path} is not a gzip file although its name says so; rename it or fetch it again.")
-    with igzip.IGzipFile(fileobj=raw, mode="rb") as stream:
-        yield stream

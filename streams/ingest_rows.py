@@ -1,13 +1,7 @@
-"""Rows of a CSV as typed columns: one bad cell refuses its row, never the file.
-
-A clean chunk is read by Arrow straight into typed columns. Where Arrow stumbles, that chunk is read again as text and
-cast column by column, halving until the bad cells are found; both ways give the same values.
-"""
+"""Rows of a file as typed columns, judged by an adapter: one bad cell refuses its row, never the file."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,16 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv as arrow_csv
 
-from lit.streams.ingest_bytes import Chunk
+from lit.streams.ingest_times import NO_TIME, Mask, lenient_cast, moments
 
-Mask = npt.NDArray[np.bool_]
 _TEXT = pa.dictionary(pa.int32(), pa.utf8())
 _NS = pa.timestamp("ns", "UTC")
-_TYPES = {"text": _TEXT, "number": pa.float64(), "integer": pa.int64(), "instant": _NS, "clock": pa.utf8()}
-_NOUNS = {"number": "a number", "integer": "a whole number", "instant": "a time with zone", "text": "UTF-8 text"}
-NO_TIME = np.iinfo(np.int64).min
+_REFUSED, _SKIPPED, _ASIDE = "refused", "skipped", "set aside"
+#: Kind of a column → how it is read.
+TYPES = {
+    "text": _TEXT,
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "instant": _NS,
+    "clock": pa.utf8(),
+    "time": pa.utf8(),
+}
 
 
 class Rows:
@@ -33,65 +32,44 @@ class Rows:
 
     A column that the file lacks reads as blank in every row. The first reason given for a row holds, and a row that
     is skipped is never counted as refused.
+
+    Parameters
+    ----------
+    arrays
+        The columns that the adapter names and the file has.
+    kinds
+        Column → kind, all that the adapter names.
+    length
+        Number of rows, without the broken ones.
+    name
+        What the rows come from: the file's name, or that of an archive's only member.
+    texts
+        Returns (line number, the row's text) of rows by place.
+    broken
+        (place among all rows, reason) of rows with a wrong number of cells; they are not among `arrays`.
+    bad
+        Rows with an unusable cell, and why.
     """
 
-    def __init__(self, chunk: Chunk, header: Sequence[str], columns: Mapping[str, str]) -> None:
-        self._chunk = chunk
-        self._kinds = columns
-        self._present = [name for name in header if name in columns]
-        self._broken: list[tuple[int, str]] = []  # (row among all rows, reason): wrong number of cells
-        self._bad: list[tuple[Mask, str]] = []
-        table = self._read(list(header), {name: _TYPES[columns[name]] for name in self._present})
-        if table is None:
-            self._broken.clear()
-            table = self._read(list(header), dict.fromkeys(self._present, pa.binary()))
-            assert table is not None
-            arrays = {name: self._cast(name, _flat(table.column(name))) for name in self._present}
-        else:
-            arrays = {name: _flat(table.column(name)) for name in self._present}
-        self._length = int(table.num_rows)
-        if bytes(chunk.data).count(b'"') % 2:
-            self._bad.append((np.ones(self._length, np.bool_), "a quote is left open"))
-        self._arrays = arrays
-        self._reasons: list[tuple[str, bool]] = []  # text, whether skipped
-        self._verdict = np.full(self._length, -1, np.int16)
-
-    def _read(self, names: list[str], types: dict[str, pa.DataType]) -> pa.Table | None:
-        def broken(row: Any) -> str:
-            self._broken.append((row.number - 1, f"{row.actual_columns} cells instead of {row.expected_columns}"))
-            return "skip"
-
-        try:
-            return arrow_csv.read_csv(
-                pa.BufferReader(self._chunk.data),
-                arrow_csv.ReadOptions(
-                    use_threads=False, column_names=names, block_size=max(len(self._chunk.data), 1) + 1
-                ),
-                arrow_csv.ParseOptions(invalid_row_handler=broken, newlines_in_values=True),
-                arrow_csv.ConvertOptions(
-                    column_types=types,
-                    include_columns=list(types),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=True,
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            if "conversion error" in str(error) or "UTF8" in str(error):
-                return None
-            if "Empty CSV" in str(error):  # nothing but blank lines
-                return pa.table({name: pa.array([], kind) for name, kind in types.items()})
-            raise
-
-    def _cast(self, name: str, cells: pa.Array) -> pa.Array:
-        kind = self._kinds[name]
-        text, bad = lenient_cast(cells, pa.utf8())
-        if kind in ("number", "integer"):
-            text = _null_blank(pc.utf8_trim(text, " \t"))
-        values, worse = (text, bad) if kind == "clock" else lenient_cast(text, _TYPES[kind], bad)
-        if worse.any():
-            self._bad.append((worse, f"{name} is not {_NOUNS.get(kind, 'UTF-8 text')}"))
-        return values
+    def __init__(
+        self,
+        arrays: Mapping[str, pa.Array],
+        kinds: Mapping[str, str],
+        length: int,
+        name: str,
+        texts: Callable[[Sequence[int]], list[tuple[int, str]]],
+        broken: Sequence[tuple[int, str]] = (),
+        bad: Sequence[tuple[Mask, str]] = (),
+    ) -> None:
+        self.name = name
+        self._arrays = dict(arrays)
+        self._kinds = kinds
+        self._length = length
+        self._texts = texts
+        self._broken = dict(broken)
+        self._bad = list(bad)
+        self._reasons: list[tuple[str, str]] = []  # text, verdict
+        self._verdict = np.full(length, -1, np.int16)
 
     def __len__(self) -> int:
         return self._length
@@ -107,7 +85,7 @@ class Rows:
     def __getitem__(self, name: str) -> pa.Array:
         """Return a column; text comes dictionary-coded, with null where the cell is blank."""
         if name not in self._arrays:
-            self._arrays[name] = pa.nulls(self._length, _TYPES[self._kinds[name]])
+            self._arrays[name] = pa.nulls(self._length, TYPES[self._kinds[name]])
         return self._arrays[name]
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
@@ -159,28 +137,55 @@ class Rows:
         clocks = moments.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         return np.asarray(np.where(days == NO_TIME, NO_TIME, days + clocks))
 
+    def times(
+        self, name: str, date: str | None = None, *, form: str = "iso", unit: str = "ns", zone: str = "UTC"
+    ) -> npt.NDArray[np.int64]:
+        """Return times as int64 ns since the epoch, UTC; rows without a readable one are refused.
+
+        Parameters
+        ----------
+        name
+            A `time` column.
+        date
+            A `time` column of the days, where they stand apart: date, blank and time are read as one text.
+        form, unit, zone
+            See `lit.streams.ingest_times.moments`. A wall clock time that came twice or never is refused.
+        """
+        column = self[name]
+        self.reject(self.blank(name), f"{name} is missing")
+        if date is not None:
+            self.reject(self.blank(date), f"{date} is missing")
+            column = pc.binary_join_element_wise(self[date].cast(pa.utf8()), column.cast(pa.utf8()), " ")
+        stamps, bad = moments(column, form, unit, zone)
+        self.reject(bad, f"{name} is not a time as {form if form != 'epoch' else 'count of ' + unit}")
+        return stamps
+
     def skip(self, mask: Mask, reason: str) -> None:
         """Pass over rows that are no ticks by nature, counted under `reason`."""
-        self._judge(mask, reason, skipped=True)
+        self._judge(mask, reason, _SKIPPED)
+
+    def set_aside(self, mask: Mask, reason: str) -> None:
+        """Pass over rows that are no ticks but worth keeping: counted as skipped, and kept beside the refused rows."""
+        self._judge(mask, reason, _ASIDE)
 
     def reject(self, mask: Mask, reason: str) -> None:
         """Refuse rows that should be ticks and are not usable: they go to quarantine."""
-        self._judge(mask, reason, skipped=False)
+        self._judge(mask, reason, _REFUSED)
 
-    def _judge(self, mask: Mask, reason: str, skipped: bool) -> None:
+    def _judge(self, mask: Mask, reason: str, verdict: str) -> None:
         if not mask.any():
             return
-        if not skipped:
+        if verdict == _REFUSED:
             self._judge_bad_cells()
         fresh = mask & (self._verdict < 0)
         if fresh.any():
             self._verdict[fresh] = len(self._reasons)
-            self._reasons.append((reason, skipped))
+            self._reasons.append((reason, verdict))
 
     def _judge_bad_cells(self) -> None:
         pending, self._bad = self._bad, []
         for mask, reason in pending:
-            self._judge(mask, reason, skipped=False)
+            self._judge(mask, reason, _REFUSED)
 
     def kept(self) -> Mask:
         """Return which rows are ticks, after all that was said."""
@@ -189,78 +194,30 @@ class Rows:
 
     def skipped(self) -> dict[str, int]:
         """Return how many rows were passed over, by reason."""
-        found = {}
-        for code, (reason, skipped) in enumerate(self._reasons):
-            if skipped:
-                found[reason] = int((self._verdict == code).sum())
+        found: dict[str, int] = {}
+        for code, (reason, verdict) in enumerate(self._reasons):
+            if verdict != _REFUSED:
+                found[reason] = found.get(reason, 0) + int((self._verdict == code).sum())
         return found
 
     def rejects(self) -> list[tuple[int, str, str]]:
         """Return refused rows as (line number, reason, the row's text), in the file's order."""
-        refused = [code for code, (_, skipped) in enumerate(self._reasons) if not skipped]
-        rows = np.flatnonzero(np.isin(self._verdict, refused)) if refused else np.zeros(0, np.int64)
-        if not len(rows) and not self._broken:
+        return self._told(_REFUSED, self._broken)
+
+    def aside(self) -> list[tuple[int, str, str]]:
+        """Return rows that were set aside, like `rejects`."""
+        return self._told(_ASIDE, {})
+
+    def _told(self, wanted: str, more: Mapping[int, str]) -> list[tuple[int, str, str]]:
+        codes = [code for code, (_, verdict) in enumerate(self._reasons) if verdict == wanted]
+        rows = np.flatnonzero(np.isin(self._verdict, codes)) if codes else np.zeros(0, np.int64)
+        if not len(rows) and not more:
             return []
-        broken = dict(self._broken)
-        places = np.setdiff1d(np.arange(self._length + len(broken)), np.fromiter(broken, np.int64, len(broken)))
-        reasons = {int(places[row]): self._reasons[self._verdict[row]][0] for row in rows} | broken
-        spans = self._spans()
-        lines = bytes(self._chunk.data).split(b"\n")
-        found = []
-        for place in sorted(reasons):
-            first, last = spans(place)
-            text = b"\n".join(lines[first:last]).rstrip(b"\r").decode(errors="replace")
-            found.append((self._chunk.first_line + first, reasons[place], text))
-        return found
-
-    def _spans(self) -> Callable[[int], tuple[int, int]]:
-        """Return a function from a row to its lines (from, to) within the chunk."""
-        total = self._length + len(self._broken)
-        if total == self._chunk.lines:
-            return lambda row: (row, row + 1)
-        # Blank lines, or line breaks within quotes: count as the csv module does, row by row (rare).
-        text = io.StringIO(bytes(self._chunk.data).decode(errors="replace"), newline="")
-        reader = csv.reader(text)
-        spans, before = [], 0
-        for cells in reader:
-            if cells:
-                spans.append((before, reader.line_num))
-            before = reader.line_num
-        return lambda row: spans[row]
-
-
-def lenient_cast(cells: pa.Array, kind: pa.DataType, bad: Mask | None = None) -> tuple[pa.Array, Mask]:
-    """Cast cells, with null where a cell cannot be; return the values and a mask of such cells."""
-    bad = np.zeros(len(cells), np.bool_) if bad is None else bad.copy()
-    parts: list[pa.Array] = []
-
-    def cast(start: int, stop: int) -> None:
-        piece = cells.slice(start, stop - start)
-        try:
-            parts.append(piece.dictionary_encode() if kind == _TEXT else piece.cast(kind))
-        except pa.ArrowInvalid:
-            if stop - start == 1:
-                bad[start] = True
-                parts.append(pa.nulls(1, kind))
-            else:
-                middle = (start + stop) // 2
-                cast(start, middle)
-                cast(middle, stop)
-
-    if len(cells):
-        cast(0, len(cells))
-    return (_flat(pa.chunked_array(parts, kind)), bad)
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    flat = column.combine_chunks()
-    if isinstance(flat, pa.ChunkedArray):
-        return flat.chunk(0) if flat.num_chunks else pa.array([], flat.type)
-    return flat
-
-
-def _null_blank(text: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.utf8()), text)
+        broken = np.fromiter(self._broken, np.int64, len(self._broken))
+        places = np.setdiff1d(np.arange(self.total), broken)
+        reasons = {int(places[row]): self._reasons[self._verdict[row]][0] for row in rows} | dict(more)
+        order = sorted(reasons)
+        return [(line, reasons[place], text) for place, (line, text) in zip(order, self._texts(order), strict=True)]
 
 
 _MONTHS = dict(

@@ -24,30 +24,37 @@ def quarantine_path(workspace: Workspace, file: Path) -> Path:
 class Quarantine:
     """Collects the refused rows of one file; a context manager.
 
-    The CSV (`line`, `reason`, `row`) appears when the file is done, complete, and only if a row was refused; what an
-    earlier reading of the same file left there is replaced.
+    The CSV (`line`, `reason`, `row`) appears when the file is done, complete, and only if a row was refused or set
+    aside; what an earlier reading of the same file left there is replaced.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reasons: Counter[str] = Counter()
+        self._kept = 0
         self._new = path.with_name(f".{path.name}.new")
         self._file: IO[str] | None = None
         self._writer: Any = None
 
     def add(self, rows: Iterable[tuple[int, str, str]]) -> None:
-        """Keep rows given as (line, reason, row).
+        """Keep and count refused rows, given as (line, reason, row).
 
         Raises
         ------
         FaultError
             If they cannot be written: no space, no permission.
         """
+        rows = list(rows)
+        self.keep(rows)
+        self.reasons.update(reason for _, reason, _ in rows)
+
+    def keep(self, rows: Iterable[tuple[int, str, str]]) -> None:
+        """Keep rows that were not refused but set aside, without counting them."""
         try:
-            for line, reason, row in rows:
-                if self.reasons.total() < KEPT_ROWS:
-                    self._open().writerow((line, reason, row))
-                self.reasons[reason] += 1
+            for row in rows:
+                if self._kept < KEPT_ROWS:
+                    self._open().writerow(row)
+                self._kept += 1
         except OSError as error:
             raise self._fault(error) from error
 

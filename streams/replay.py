@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pyarrow as pa
 
 from lit.streams.errors import UserError
-from lit.streams.ingest import FileReport, read_ticks
-from lit.streams.ingest_bytes import SourceFile, verify
+from lit.streams.ingest import FileReport, read_ticks, verified
+from lit.streams.ingest_bytes import SourceFile
 from lit.streams.quarantine import quarantine_path
 from lit.streams.replay_send import Sender
 from lit.streams.replay_tail import Tail
@@ -76,8 +77,10 @@ class ReplayProgress:
     stopped: bool = False
 
 
-def plan_files(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> ReplayPlan:
-    """Check files whole and return the plan to replay them in this order.
+def plan_files(
+    workspace: Workspace, adapter: str, paths: Sequence[Path], parameters: Mapping[str, Any] | None = None
+) -> ReplayPlan:
+    """Check files whole and return the plan to replay them in this order, read with the adapter's parameters.
 
     Raises
     ------
@@ -86,11 +89,8 @@ def plan_files(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> Rep
     """
     if not paths:
         raise UserError("no file to replay: name at least one, such as examples/data/IBM.N_20131007.csv.gz")
-    loaded = load_adapter(workspace, adapter)
-    files = tuple(verify(Path(path)) for path in paths)
-    for file in files:
-        loaded.check_header(file.header, file.path)
-    return ReplayPlan(workspace, loaded, files)
+    loaded = load_adapter(workspace, adapter, parameters)
+    return ReplayPlan(workspace, loaded, tuple(verified(Path(path), loaded) for path in paths))
 
 
 def blocks(plan: ReplayPlan, progress: ReplayProgress) -> Iterator[tuple[str, TickBlock]]:

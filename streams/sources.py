@@ -1,30 +1,37 @@
-"""Source adapters: small Python files that say how rows of a vendor's CSV become ticks.
+"""Source adapters: small Python files that say how rows of a vendor's files become ticks.
 
 An adapter is a team's own file, `{team}/adapters/{name}.py`; a shipped one is copied there on first use and can be
-edited from then on. It declares `COLUMNS` and `LAYOUTS` and has one function `read(rows)`; everything else (gzip,
-blocks, line numbers, quarantine, splitting by symbol, numbering) is done for it by `lit.streams.ingest`.
+edited from then on. It declares its `COLUMNS` and has one function `read(rows)`; everything else (decompression,
+blocks, line numbers, quarantine, splitting by symbol, numbering) is done for it by `lit.streams.ingest`. What it may
+define besides is told in docs/adapters.md.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lit.streams.errors import UserError
+from lit.streams.errors import LitError, UserError
+from lit.streams.ingest_bytes import COMMA, Dialect
+from lit.streams.parameters import declared, digest_with, effective, taken_by
 from lit.streams.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lit.streams.ingest_rows import Rows
 
 #: What a column may hold: any text; a decimal number; a whole number; a moment in ISO 8601 with zone, up to ns;
-#: a time of day `hh:mm:ss.fff`.
-KINDS = ("text", "number", "integer", "instant", "clock")
+#: a time of day `hh:mm:ss.fff`; a time in whatever form, which `rows.times` reads.
+KINDS = ("text", "number", "integer", "instant", "clock", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,9 @@ class Adapter:
     name
         Name of the file without `.py`.
     digest
-        `sha256:…` of its source: what it makes of a file may differ as soon as this does.
+        `sha256:…` of its source and its parameters: what it makes of a file may differ as soon as this does.
+    parameters
+        The parameters that differ from their defaults.
     columns
         Name of each column that it reads → one of `KINDS`.
     layouts
@@ -44,6 +53,10 @@ class Adapter:
     read
         Turns rows into columns of ticks: `symbol`, `timestamp`, `Price`, `Volume`; if it likes `Seq. No.`, `session`,
         `Qualifiers`, and others under names of its choice.
+    dialect
+        How text files are tables.
+    batches
+        Reads files that are no text: yields their columns, rows in the file's order.
     """
 
     name: str
@@ -52,6 +65,9 @@ class Adapter:
     columns: Mapping[str, str]
     layouts: Sequence[Sequence[str]]
     read: Callable[[Rows], Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    dialect: Dialect = COMMA
+    batches: Callable[[Path], Iterable[pa.RecordBatch]] | None = None
 
     def check_header(self, header: Sequence[str], path: Path) -> None:
         """Raise `UserError` unless the header fits one of the layouts."""
@@ -61,10 +77,10 @@ class Adapter:
             raise UserError(f"{path}: the header names {', '.join(twice)} more than once; keep one of them.")
         missing = min(([name for name in layout if name not in seen] for layout in self.layouts), key=len)
         if missing:
-            shown = ",".join(header)
+            shown = self.dialect.delimiter.join(header)
             raise UserError(
                 f"{path}: adapter {self.name!r} misses the column(s) {', '.join(missing)}. "
-                f"The header is {shown[:300]!r}; name the right adapter, or edit {self.path}."
+                f"The header is {shown[:300]!r}; name the right adapter, set its parameters, or edit {self.path}."
             )
 
 
@@ -82,13 +98,22 @@ def known_adapters(workspace: Workspace) -> list[str]:
     return sorted({*shipped_adapters(), *(file.stem for file in own if not file.stem.startswith("_"))})
 
 
-def load_adapter(workspace: Workspace, name: str) -> Adapter:
-    """Load a team's adapter; a shipped one is copied into the team's folder first.
+def adapter_for(path: Path) -> str:
+    """Return the name of the shipped adapter that a file's name speaks for."""
+    name = path.name.lower()
+    by_suffix = {".parquet": "parquet", ".pq": "parquet", ".dbn": "databento", ".dbn.zst": "databento"}
+    if name.endswith("_trade.zip"):
+        return "lean"
+    return next((adapter for suffix, adapter in by_suffix.items() if name.endswith(suffix)), "refinitiv")
+
+
+def adapter_path(workspace: Workspace, name: str) -> Path:
+    """Return the team's file of an adapter; a shipped one is copied there first.
 
     Raises
     ------
     UserError
-        If there is none of this name, or its source is at fault (with file and line).
+        If there is none of this name.
     """
     path = workspace.path("adapters", f"{checked_name(name, 'adapter')}.py")
     if not path.is_file():
@@ -100,29 +125,63 @@ def load_adapter(workspace: Workspace, name: str) -> Adapter:
         fresh = path.with_name(f".{name}.new")
         fresh.write_bytes(shipped.read_bytes())
         fresh.replace(path)
-    return _from_source(name, path, path.read_bytes())
+    return path
 
 
-def _from_source(name: str, path: Path, source: bytes) -> Adapter:
+def load_adapter(workspace: Workspace, name: str, parameters: Mapping[str, Any] | None = None) -> Adapter:
+    """Load a team's adapter with parameters; a shipped one is copied into the team's folder first.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name, its source is at fault (with file and line), or a parameter does not fit.
+    """
+    path = adapter_path(workspace, name)
+    return _from_source(name, path, path.read_bytes(), parameters or {})
+
+
+def _from_source(name: str, path: Path, source: bytes, given: Mapping[str, Any]) -> Adapter:
     module = ModuleType(f"lit_adapter_{name}")
     module.__file__ = str(path)
+    tree = parsed_source(path, source)
+    values = effective(declared(tree, f"adapter {path}"), given, name)
+
+    def bound(function: str) -> Any:
+        known = getattr(module, function, None)
+        own = {key: value for key, value in values.items() if key in taken_by(tree, function)}
+        return partial(known, **own) if callable(known) else None
+
+    def result(function: str, constant: str, default: Any) -> Any:
+        made = bound(function)
+        return made() if made else getattr(module, constant, default)
+
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except SyntaxError as error:
-        raise UserError(f"adapter {path}, line {error.lineno}: {error.msg}.") from error
+        exec(compile(tree, str(path), "exec"), module.__dict__)
+        columns, dialect = result("columns", "COLUMNS", None), result("dialect", "DIALECT", COMMA)
+    except LitError:
+        raise
     except Exception as error:
         raise adapter_error(path, error) from error
-    columns, layouts = getattr(module, "COLUMNS", None), getattr(module, "LAYOUTS", None)
-    read = getattr(module, "read", None)
-    if not isinstance(columns, dict) or not layouts or not callable(read):
-        raise UserError(f"adapter {path} has to define COLUMNS (a dict), LAYOUTS (a list) and read(rows).")
+    read = bound("read")
+    if not isinstance(columns, dict) or read is None or not isinstance(dialect, Dialect):
+        raise UserError(f"adapter {path} has to define COLUMNS (a dict) or columns(), and read(rows).")
+    layouts = getattr(module, "LAYOUTS", None) or [tuple(columns)]
     wrong = [f"{column}: {kind!r}" for column, kind in columns.items() if kind not in KINDS]
     stray = sorted({column for layout in layouts for column in layout} - set(columns))
     if wrong or stray:
         problem = f"has unknown kinds ({'; '.join(wrong)})" if wrong else f"lacks {', '.join(stray)} of LAYOUTS"
         raise UserError(f"adapter {path}: COLUMNS {problem}; kinds are {', '.join(KINDS)}.")
-    digest = f"sha256:{hashlib.sha256(source).hexdigest()}"
-    return Adapter(name, path, digest, columns, layouts, read)
+    digest = digest_with(f"sha256:{hashlib.sha256(source).hexdigest()}", values)
+    return Adapter(name, path, digest, columns, layouts, read, values, dialect, bound("batches"))
+
+
+def parsed_source(path: Path, source: bytes) -> ast.Module:
+    """Return an adapter's syntax tree, or raise `UserError` with the line."""
+    try:
+        return ast.parse(source, str(path))
+    except (SyntaxError, ValueError) as error:
+        where = f", line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f": {error}"
+        raise UserError(f"adapter {path}{where}.") from error
 
 
 def adapter_error(path: Path, error: Exception) -> UserError:
