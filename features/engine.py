@@ -7,7 +7,8 @@ order of their index however the ticks were cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lit.features.intervals import Interval
+from lit.features.scripts import ScriptError
 from lit.features.window import NeedMoreData, SymbolWindow
 from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark
 
@@ -89,6 +91,37 @@ class Samples:
         )
 
 
+class SampleError(ScriptError):
+    """A script failed at a sample: `feature` and `index`, its position in its symbol's sequence, say where."""
+
+    def __init__(self, symbol: str, feature: str, index: int, error: ScriptError) -> None:
+        message = str(error).partition(": ")[2] if error.script else str(error)
+        super().__init__(error.script, error.line, message)
+        self.symbol, self.feature, self.index = symbol, feature, index
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What an engine is at: a feature, the first sample of those handed to it, since when (`time.monotonic`)."""
+
+    feature: str
+    index: int
+    since: float
+
+
+@dataclass(slots=True)
+class Counts:
+    """How often a feature was computed, for how many samples, and how many it kept."""
+
+    calls: int = 0
+    samples: int = 0
+    kept: int = 0
+
+
+#: Told of a sample whose script failed; returns whether the sample is put aside, else the error ends the work.
+OnFailure = Callable[[SampleError], bool]
+
+
 def in_computing_order(features: Iterable[Feature]) -> list[Feature]:
     """Sort by `sort_key`; equal keys keep the schema's order."""
     return sorted(features, key=lambda feature: feature.sort_key)
@@ -97,53 +130,91 @@ def in_computing_order(features: Iterable[Feature]) -> list[Feature]:
 class _Stage:
     """One feature and the samples that wait for what it reads."""
 
-    def __init__(self, feature: Feature) -> None:
-        self._feature = feature
+    def __init__(self, feature: Feature, on_failure: OnFailure) -> None:
+        self.feature = feature
         self.waiting: Samples | None = None
+        self.kept: list[Int64Array] = []
+        self.counts = Counts()
+        self.doing: Doing | None = None
+        self._on_failure = on_failure
 
     def run(self, window: SymbolWindow, arrived: Samples) -> Samples:
         """Take samples and return those that are done; the others wait here."""
         todo = arrived if self.waiting is None else Samples.concat([self.waiting, arrived])
-        work = self._batch if self._feature.batched else self._loop
+        work = self._batch if self.feature.batched else self._loop
         done: list[Samples] = []
         while len(todo):
             taken, kept = work(window, todo[:BATCH])
             if kept is not None:
                 done.append(kept)
+                self.kept.append(kept.index)
             todo = todo[taken:]
             if taken == 0:
                 break
+        self.doing = None
         self.waiting = todo if len(todo) else None
         return Samples.concat(done) if done else todo[:0]
 
     def _batch(self, window: SymbolWindow, todo: Samples) -> tuple[int, Samples | None]:
         while len(todo):
+            self.doing = Doing(self.feature.name, int(todo.index[0]), time.monotonic())
             try:
-                keep, values = self._feature.compute_batch(window, todo.index, todo.values)
+                keep, values = self.feature.compute_batch(window, todo.index, todo.values)
             except NeedMoreData as need:
                 todo = todo[: min(need.served, len(todo) - 1)]
                 continue
+            except ScriptError as error:
+                return self._one_by_one(window, todo, error)
+            self._count(len(todo), int(keep.sum()))
             return len(todo), self._with(todo[keep], values) if keep.any() else None
         return 0, None
 
-    def _loop(self, window: SymbolWindow, todo: Samples) -> tuple[int, Samples | None]:
+    def _one_by_one(self, window: SymbolWindow, todo: Samples, error: ScriptError) -> tuple[int, Samples | None]:
+        """Find the sample that a batch failed at; the loop is what defines a feature."""
+        failures = 0
+
+        def count(one: SampleError) -> bool:
+            nonlocal failures
+            failures += 1
+            return self._on_failure(one)
+
+        taken, kept = self._loop(window, todo, count)
+        if taken == len(todo) and not failures:
+            raise SampleError(todo.symbol, self.feature.name, int(todo.index[0]), error)
+        return taken, kept
+
+    def _loop(
+        self, window: SymbolWindow, todo: Samples, on_failure: OnFailure | None = None
+    ) -> tuple[int, Samples | None]:
         keep, values = [], []
         taken = 0
         for taken, index in enumerate(todo.index.tolist()):
             others = {name: column[taken] for name, column in todo.values.items()}
+            self.doing = Doing(self.feature.name, index, time.monotonic())
             try:
-                value = self._feature.compute(window, index, others)
+                value = self.feature.compute(window, index, others)
             except NeedMoreData:
                 break
+            except ScriptError as error:
+                failed = SampleError(todo.symbol, self.feature.name, index, error)
+                if not (on_failure or self._on_failure)(failed):
+                    raise failed from error
+                continue
             if value is not None:
                 keep.append(taken)
                 values.append(value)
         else:
             taken = len(todo)
+        self._count(taken, len(keep))
         return taken, self._with(todo[np.array(keep)], np.stack(values)) if keep else None
 
+    def _count(self, samples: int, kept: int) -> None:
+        self.counts.calls += 1
+        self.counts.samples += samples
+        self.counts.kept += kept
+
     def _with(self, samples: Samples, values: Float64Array) -> Samples:
-        return Samples(samples.symbol, samples.index, samples.timestamp, {**samples.values, self._feature.name: values})
+        return Samples(samples.symbol, samples.index, samples.timestamp, {**samples.values, self.feature.name: values})
 
 
 class FeatureEngine:
@@ -159,15 +230,26 @@ class FeatureEngine:
         Every how many ticks a sample is tried; 1: at each tick.
     intervals
         Bar intervals that the features read (see `lit.features.probe`).
+    skipped
+        (first, stop) stretches whose ticks are read but not tried as samples, in order.
+    on_failure
+        Whether a sample whose script failed is put aside; none: the first failure is raised.
     """
 
     def __init__(
-        self, symbol: str, features: Sequence[Feature], resolution: int = 1, intervals: Iterable[Interval] = ()
+        self,
+        symbol: str,
+        features: Sequence[Feature],
+        resolution: int = 1,
+        intervals: Iterable[Interval] = (),
+        skipped: Sequence[tuple[int, int]] = (),
+        on_failure: OnFailure = lambda _: False,
     ) -> None:
         self._symbol = symbol
         self._resolution = resolution
+        self._skipped = list(skipped)
         self._window = SymbolWindow(symbol, intervals)
-        self._stages = [_Stage(feature) for feature in in_computing_order(features)]
+        self._stages = [_Stage(feature, on_failure) for feature in in_computing_order(features)]
 
     @property
     def next_index(self) -> int:
@@ -185,6 +267,26 @@ class FeatureEngine:
         """No samples of this symbol."""
         return Samples(self._symbol, np.empty(0, np.int64), np.empty(0, np.int64), {})
 
+    @property
+    def doing(self) -> Doing | None:
+        """What is being computed now, for who watches from another thread."""
+        return next((stage.doing for stage in self._stages if stage.doing is not None), None)
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """Feature → how much it was computed so far, in computing order."""
+        return {stage.feature.name: stage.counts for stage in self._stages}
+
+    def kept(self, stop: int) -> dict[str, Int64Array]:
+        """Return feature → indices below `stop` that it kept, in computing order, and forget them."""
+        found: dict[str, Int64Array] = {}
+        for stage in self._stages:
+            index = np.concatenate([np.empty(0, np.int64), *stage.kept])
+            inside = int(np.searchsorted(index, stop))
+            found[stage.feature.name] = index[:inside]
+            stage.kept = [index[inside:]] if inside < len(index) else []
+        return found
+
     def feed(self, item: TickBlock | Watermark) -> Samples:
         """Take the next block or watermark and return the samples that are complete now."""
         self._window.feed(item)
@@ -199,4 +301,12 @@ class FeatureEngine:
             return self.none
         skip = -item.first_index % self._resolution
         index = np.arange(item.first_index + skip, item.next_index, self._resolution, dtype=np.int64)
-        return Samples(self._symbol, index, item.timestamp[skip :: self._resolution], {})
+        stamps = item.timestamp[skip :: self._resolution]
+        while self._skipped and self._skipped[0][1] <= item.first_index:
+            self._skipped.pop(0)
+        if self._skipped and self._skipped[0][0] < item.next_index:
+            wanted = np.ones(len(index), bool)
+            for first, stop in self._skipped:
+                wanted[(index >= first) & (index < stop)] = False
+            index, stamps = index[wanted], stamps[wanted]
+        return Samples(self._symbol, index, stamps, {})
