@@ -63,7 +63,7 @@ def _hash01(index: Int64Array, seed: int) -> npt.NDArray[np.float64]:
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """What a dataset is made of."""
+    """What a dataset is made of; `parameters` are those of the source adapter that reads the paths."""
 
     name: str
     paths: list[str]
@@ -71,6 +71,7 @@ class Schema(msgspec.Struct, frozen=True):
     adapter: str = "refinitiv"
     resolution: int = 1
     split: Split = Split()
+    parameters: dict[str, Any] = {}
 
     def check(self) -> None:
         """Raise `UserError` if a field is unusable."""

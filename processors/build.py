@@ -144,7 +144,8 @@ def build(
     began = time.monotonic()
     schema = load_schema(workspace, schema_name)
     features = load_features(workspace, schema.features)
-    plan = plan_files(workspace, schema.adapter, [_raw_path(workspace, path) for path in schema.paths])
+    paths = [_raw_path(workspace, path) for path in schema.paths]
+    plan = plan_files(workspace, schema.adapter, paths, schema.parameters)
     logs = _new_logs(workspace)
     _status(logs, "running")
     folder = chunk_folder(workspace, schema.name)

@@ -107,7 +107,7 @@ def _parts(workspace: Workspace, schema: str) -> Sequence[Path]:
 
 
 def _adapter(workspace: Workspace, job: FrozenJob) -> DatasetAdapter:
-    plan = plan_files(workspace, job.schema.adapter, [Path(path) for path in job.files])
+    plan = plan_files(workspace, job.schema.adapter, [Path(path) for path in job.files], job.schema.parameters)
     for file in plan.files:
         if file.digest != job.files[str(file.path)]:
             raise UserError(f"{file.path} is not the file that {job.schema.name!r} was built from: its digest differs")

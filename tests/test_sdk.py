@@ -116,7 +116,7 @@ def test_wrong_arguments_are_named() -> None:
         load_adapter("contoso", "nonesuch", {"paths": [IBM[0]]})
     with pytest.raises(UserError, match="paths is 'a'"):
         load_adapter("contoso", "refinitiv", {"paths": "a"})
-    with pytest.raises(UserError, match="'path' is not known"):
+    with pytest.raises(UserError, match="'path' is not known to adapter"):
         load_adapter("contoso", "refinitiv", {"path": "a"})
     with pytest.raises(UserError, match=r"absent\.csv\.gz"):
         load_adapter("contoso", "refinitiv", {"paths": ["absent.csv.gz"]})

@@ -6,7 +6,6 @@ from a project.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from lit.features.dataset import DatasetAdapter, Layout, Segment
 from lit.features.window import SymbolWindow
 from lit.settings import Settings
 from lit.streams.errors import UserError
-from lit.streams.ingest import FileReport, read_ticks
-from lit.streams.ingest_bytes import verify
+from lit.streams.ingest import FileReport, read_ticks, verified
+from lit.streams.projects import load_project
 from lit.streams.quarantine import quarantine_path
 from lit.streams.replay import ReplayPlan, ReplayProgress, blocks, plan_files
 from lit.streams.sources import load_adapter as load_source
@@ -75,7 +74,7 @@ class SdkAdapter(DatasetAdapter):
             If the file is missing, broken, or not what the adapter reads.
         """
         workspace, source = self._plan.workspace, self._plan.adapter
-        file = verify(_found(workspace, path))
+        file = verified(_found(workspace, path), source)
         report = FileReport(file.path)
         for _ in read_ticks(file, source, quarantine_path(workspace, file.path), report):
             pass
@@ -101,7 +100,8 @@ def load_adapter(team: str, adapter: str, parameters: Mapping[str, Any]) -> SdkA
     adapter
         Name of the source adapter, such as `refinitiv`.
     parameters
-        `{"paths": […]}`: files in the order of their time, each a path, or one below the team's `raw` folder.
+        `{"paths": […]}`: files in the order of their time, each a path, or one below the team's `raw` folder; and the
+        source adapter's own parameters (`lit adapter show NAME` lists them).
 
     Raises
     ------
@@ -109,11 +109,9 @@ def load_adapter(team: str, adapter: str, parameters: Mapping[str, Any]) -> SdkA
         If there is no such adapter, or a file is missing, broken, or not what the adapter reads.
     """
     workspace = Workspace(Settings().data, team)
-    load_source(workspace, adapter)
-    unknown = sorted(set(parameters) - {"paths"})
-    if unknown:
-        raise UserError(f"parameter {unknown[0]!r} is not known to adapter {adapter!r}: it takes paths")
-    return _read(workspace, adapter, parameters.get("paths"))
+    own = {name: value for name, value in parameters.items() if name != "paths"}
+    load_source(workspace, adapter, own)
+    return _read(workspace, adapter, parameters.get("paths"), own)
 
 
 def load_adapter_by_project(team: str, project: str) -> SdkAdapter:
@@ -125,23 +123,14 @@ def load_adapter_by_project(team: str, project: str) -> SdkAdapter:
         If the project does not exist or is damaged, or a file is not usable.
     """
     workspace = Workspace(Settings().data, team)
-    folder = workspace.path("projects")
-    path = workspace.path("projects", f"{project}.json")
-    if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in folder.glob("*.json"))) or "none"
-        raise UserError(f"project {project!r} of team {team!r} does not exist: there are {known}")
-    try:
-        chosen = json.loads(path.read_text("utf-8"))
-        adapter, paths = str(chosen.get("adapter", "refinitiv")), chosen.get("paths")
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"project file {path} is damaged ({error}): write it as JSON with adapter and paths") from error
-    return _read(workspace, adapter, paths)
+    chosen = load_project(workspace, project)
+    return _read(workspace, chosen.adapter, chosen.paths, chosen.parameters)
 
 
-def _read(workspace: Workspace, adapter: str, paths: Any) -> SdkAdapter:
+def _read(workspace: Workspace, adapter: str, paths: Any, parameters: Mapping[str, Any]) -> SdkAdapter:
     if not isinstance(paths, Sequence) or isinstance(paths, str) or not paths:
         raise UserError(f"paths is {paths!r}: name one file or more, as a list")
-    return SdkAdapter(plan_files(workspace, adapter, [_found(workspace, path) for path in paths]))
+    return SdkAdapter(plan_files(workspace, adapter, [_found(workspace, path) for path in paths], parameters))
 
 
 def _found(workspace: Workspace, path: Path | str) -> Path:
