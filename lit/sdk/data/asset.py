@@ -14,7 +14,21 @@ def load_asset(team: str, schema: str, part: str = "train") -> Asset:
     Returns
     -------
     Asset
-        `.features`, `.read(name)`, `.batches(…)` in NumPy, `.dataset(…)` as a `tf.data.Dataset` that streams.
+        Samples from disk, a part at a time: `.read(name)` in NumPy, `.frame(…)` in pandas, `.dataset(…)` as a
+        `tf.data.Dataset`, `.sequence(…)` for Keras; `.rows(symbols=…, since=…, until=…)` selects. An open asset stays
+        what it is, whatever becomes of its file.
+
+    Raises
+    ------
+    UserError
+        If the asset has not been built, or its file is refused.
+    FaultError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> train = load_asset("contoso", "volatility")
+    >>> model.fit(train.dataset(["bars"], 64, label="up"), epochs=10)
     """
     from lit.settings import Settings
     from lit.streams.workspace import Workspace
