@@ -27,13 +27,24 @@ class Split(msgspec.Struct, frozen=True):
     value: str | float = 0.2
     seed: int = 0
 
-    def is_test(self, index: Int64Array, timestamp: Int64Array) -> npt.NDArray[np.bool_]:
-        """Return which samples are for testing."""
+    def is_test(
+        self, index: Int64Array, timestamp: Int64Array, first: int = 0, total: int | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """Return which samples are for testing.
+
+        Parameters
+        ----------
+        index, timestamp
+            Samples in the dataset's order: their indices and times (ns).
+        first, total
+            How many samples come before these, and how many there are in all; none: these are all.
+        """
         if self.kind == "date":
             return timestamp >= self._date()
         if self.kind == "random":
             return _hash01(index, self.seed) < self._fraction()
-        return np.arange(len(index)) >= len(index) - round(len(index) * self._fraction())
+        count = len(index) if total is None else total
+        return np.arange(first, first + len(index)) >= count - round(count * self._fraction())
 
     def check(self) -> None:
         """Raise `UserError` if the value does not fit the kind."""
@@ -63,7 +74,27 @@ def _hash01(index: Int64Array, seed: int) -> npt.NDArray[np.float64]:
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """What a dataset is made of; `parameters` are those of the source adapter that reads the paths."""
+    """What a dataset is made of, and how it is stored.
+
+    Parameters
+    ----------
+    paths
+        Files within the team's `raw` folder, or absolute; their ticks follow each other in this order.
+    features
+        Names of the team's features, samplers and labels among them.
+    adapter, parameters
+        Source adapter that reads the files, and its own parameters.
+    resolution
+        Every how many ticks a sample is tried; 1: at each.
+    split
+        What goes to test.
+    dtype
+        Type of the values in the files.
+    compression
+        `none` is fastest to read at random; `lzf` and `gzip` are smaller.
+    chunk_rows
+        Samples that are stored (and so read) together; 0: as many as fit into 64 kB.
+    """
 
     name: str
     paths: list[str]
@@ -72,6 +103,9 @@ class Schema(msgspec.Struct, frozen=True):
     resolution: int = 1
     split: Split = Split()
     parameters: dict[str, Any] = {}
+    dtype: Literal["float32", "float64"] = "float32"
+    compression: Literal["none", "lzf", "gzip"] = "none"
+    chunk_rows: int = 0
 
     def check(self) -> None:
         """Raise `UserError` if a field is unusable."""
@@ -79,6 +113,8 @@ class Schema(msgspec.Struct, frozen=True):
         self.split.check()
         if self.resolution < 1:
             raise UserError(f"resolution {self.resolution} is below 1: every n-th tick is tried, 1 is each")
+        if self.chunk_rows < 0:
+            raise UserError(f"chunk_rows {self.chunk_rows} is below 0: samples stored together, 0 chooses")
         for what, values in (("paths", self.paths), ("features", self.features)):
             if not values:
                 raise UserError(f"schema {self.name!r} has no {what}: choose at least one")
