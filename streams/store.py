@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lit.streams.tick import TickBlock
+import msgspec
+import pyarrow as pa
+
+from lit.streams.search import Condition
+from lit.streams.tick import Int64Array, TickBlock
+
+#: Ticks of an entry of the store's summary: extremes and latest times are known for runs of so many.
+BUCKET_TICKS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +26,62 @@ class StoredSegment:
     last_timestamp: int
 
 
+class TickRange(msgspec.Struct, frozen=True):
+    """Ticks first…last−1 of one symbol of one origin; `whole` says that these are all it has."""
+
+    origin: str
+    symbol: str
+    first: int
+    last: int
+    whole: bool = False
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+class RangeReads(Protocol):
+    """Reads over many sequences at once, each in one query, bounded in time and memory.
+
+    Raises
+    ------
+    UserError
+        If a query takes too long or too much memory, or a pattern is none.
+    FaultError
+        If the engine fails, or the store has not what the ranges name.
+    """
+
+    def columns(self, source: str, ranges: Sequence[TickRange], names: Sequence[str]) -> pa.Table:
+        """Return columns of ticks, range after range, in order of index; an adapter's own fields as text."""
+
+    def extras(self, source: str, ranges: Sequence[TickRange]) -> dict[str, str]:
+        """Return the fields beyond the tick model, and their Arrow types, as first ticks have them."""
+
+    def matches(self, source: str, ranges: Sequence[TickRange], search: Condition) -> tuple[Int64Array, Int64Array]:
+        """Return (number of the range, index) of ticks that fulfil a search, range after range."""
+
+    def count(self, source: str, ranges: Sequence[TickRange], search: Condition) -> int:
+        """Return how many ticks fulfil a search."""
+
+    def extremes(self, source: str, ranges: Sequence[TickRange], width: int) -> pa.Table:
+        """Return what lies in each run of `width` ticks (of a sequence, counted from its first): one row a run.
+
+        Returns
+        -------
+        pyarrow.Table
+            `range` (number), `run` (index // width), `start`, `end` (earliest and latest time, ns), `low`, `high`
+            (prices), `smallest`, `largest` (volumes), in order of range and run.
+        """
+
+    def peaks(self, source: str, ranges: Sequence[TickRange], width: int) -> list[Int64Array]:
+        """Return of each whole range the latest time (ns) in each run of `width` ticks (a multiple of 1,024)."""
+
+
 class TickStore(Protocol):
     """Ticks of one team by (source, origin, symbol, index); each identity is there once, however often inserted."""
+
+    @property
+    def ranges(self) -> RangeReads:
+        """Reads over many sequences at once."""
 
     def insert(self, source: str, partition: int, blocks: Sequence[tuple[int, TickBlock]]) -> None:
         """Store (offset, block) pairs of one partition, in order of offset; on return they are there.

@@ -11,8 +11,10 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from lit.streams.errors import FaultError
-from lit.streams.store import StoredSegment
+from lit.streams.errors import FaultError, UserError
+from lit.streams.store import BUCKET_TICKS, StoredSegment
+from lit.streams.store_buckets import BACKFILL, BUCKETS_TABLE, bucket_rows
+from lit.streams.store_ranges import ClickHouseRanges
 from lit.streams.store_rows import COLUMNS, TABLE, to_block, to_rows
 from lit.streams.tick import TickBlock
 from lit.streams.workspace import checked_name
@@ -28,7 +30,12 @@ INSERT_SETTINGS = {
     "min_insert_block_size_bytes": 0,
     "input_format_parallel_parsing": 0,
 }
-READ_SETTINGS = {"max_execution_time": 60, "max_memory_usage": 2_000_000_000, "max_threads": 2}
+#: A query that takes longer or more memory is a mistake of who asked; nothing read changes anything.
+READ_SETTINGS = {"max_execution_time": 30, "max_memory_usage": 2_000_000_000, "max_threads": 2, "readonly": 2}
+_TOO_MUCH = {
+    "TIMEOUT_EXCEEDED": "takes longer than half a minute",
+    "MEMORY_LIMIT_EXCEEDED": "needs too much memory",
+}
 
 
 class Engine:
@@ -52,9 +59,16 @@ class Engine:
             self._client.query_arrow, sql, parameters=parameters, settings=READ_SETTINGS, use_strings=True
         )
 
-    def insert(self, table: pa.Table) -> None:
-        """Insert rows into `ticks`, all or none."""
-        self._call(self._client.insert_arrow, "ticks", table, settings=INSERT_SETTINGS)
+    def insert(self, name: str, table: pa.Table) -> None:
+        """Insert rows into a table, all or none."""
+        self._call(self._client.insert_arrow, name, table, settings=INSERT_SETTINGS)
+
+    def prepare(self) -> None:
+        """Make the tables; ticks of an older version are summarised."""
+        self.command(TABLE)
+        self.command(BUCKETS_TABLE)
+        if self.rows("SELECT 1 FROM ticks LIMIT 1") and not self.rows("SELECT 1 FROM tick_buckets LIMIT 1"):
+            self.command(BACKFILL)
 
     def close(self) -> None:
         """Close the client."""
@@ -71,6 +85,12 @@ class Engine:
             text = str(error).strip().splitlines()[0][:400]
             if "NOT_ENOUGH_SPACE" in str(error) or "No space left" in str(error):
                 text = "its disk is full: free some space, what was acknowledged is kept"
+            for code, problem in _TOO_MUCH.items():
+                if code in str(error):
+                    raise UserError(f"this query of the tick store {problem}: ask for fewer ticks") from error
+            if "CANNOT_COMPILE_REGEXP" in str(error):
+                reason = text.partition("re2: ")[2].partition(". Look at")[0]
+                raise UserError(f"the pattern is no regular expression (RE2): {reason}") from error
             raise FaultError(f"the tick store failed: {text}") from error
 
 
@@ -80,6 +100,7 @@ class ClickHouseStore:
     def __init__(self, engine: Engine, team: str) -> None:
         self._engine = engine
         self._team = checked_name(team, "team")
+        self.ranges = ClickHouseRanges(engine, team)
 
     def insert(self, source: str, partition: int, blocks: Sequence[tuple[int, TickBlock]]) -> None:
         """Store messages, whole ones per insert, so that the greatest offset says what is there."""
@@ -95,7 +116,10 @@ class ClickHouseStore:
             self._insert(source, partition, group)
 
     def _insert(self, source: str, partition: int, group: Sequence[tuple[int, TickBlock]]) -> None:
-        self._engine.insert(to_rows(self._team, source, partition, group).combine_chunks())
+        # The summary first: ticks that are there are summarised, whenever this process is killed.
+        summary = bucket_rows(self._team, source, [block for _, block in group])
+        self._engine.insert("tick_buckets", summary)
+        self._engine.insert("ticks", to_rows(self._team, source, partition, group).combine_chunks())
 
     def applied(self, source: str) -> Mapping[int, int]:
         """Return partition → greatest stored offset."""
@@ -148,24 +172,35 @@ class ClickHouseStore:
         return block.packet(0)
 
     def index_at(self, source: str, symbol: str, timestamp: int, origin: str = "") -> int:
-        """Return the index of the first tick at or after a time."""
-        sql = (
-            "SELECT minIf(idx, timestamp >= {time:Int64}), countIf(timestamp >= {time:Int64}), max(idx) + 1, count() "
-            "FROM ticks WHERE team = {team:String} AND source = {source:String} "
+        """Return the index of the first tick at or after a time: in the first bucket that reaches it."""
+        key = (
+            "team = {team:String} AND source = {source:String} "
             "AND origin = {origin:String} AND symbol = {symbol:String}"
         )
-        found, later, end, rows = self._engine.rows(
-            sql, team=self._team, source=source, origin=origin, symbol=symbol, time=timestamp
-        )[0]
-        return int(found) if later else int(end) if rows else 0
+        named = {"team": self._team, "source": source, "origin": origin, "symbol": symbol, "time": timestamp}
+        sql = f"SELECT min(bucket), count() FROM tick_buckets WHERE {key} AND latest >= {{time:Int64}}"
+        bucket, found = self._engine.rows(sql, **named)[0]
+        if found:
+            sql = (
+                f"SELECT min(idx), count() FROM ticks WHERE {key} AND timestamp >= {{time:Int64}} "
+                "AND idx >= {first:Int64} AND idx < {last:Int64}"
+            )
+            first = int(bucket) * BUCKET_TICKS
+            index, found = self._engine.rows(sql, **named, first=first, last=first + BUCKET_TICKS)[0]
+            if found:
+                return int(index)
+        index, found = self._engine.rows(f"SELECT max(idx), count() FROM ticks WHERE {key}", **named)[0]
+        return int(index) + 1 if found else 0
 
     def delete(self, source: str, origin: str | None = None) -> None:
         """Forget a source, or one origin of it."""
-        sql = "DELETE FROM ticks WHERE team = {team:String} AND source = {source:String}"
-        if origin is None:
-            self._engine.command(sql, team=self._team, source=source)
-        else:
-            self._engine.command(sql + " AND origin = {origin:String}", team=self._team, source=source, origin=origin)
+        for table in ("ticks", "tick_buckets"):
+            sql = f"DELETE FROM {table} WHERE team = {{team:String}} AND source = {{source:String}}"
+            if origin is None:
+                self._engine.command(sql, team=self._team, source=source)
+            else:
+                sql += " AND origin = {origin:String}"
+                self._engine.command(sql, team=self._team, source=source, origin=origin)
 
 
 class ClickHouseStores:
@@ -200,7 +235,7 @@ def open_server(dsn: str) -> Iterator[ClickHouseStores]:
         ) from error
     engine = Engine(client, embedded=False)
     try:
-        engine.command(TABLE)
+        engine.prepare()
         yield ClickHouseStores(engine)
     finally:
         engine.close()
@@ -249,7 +284,7 @@ def _open_path(path: Path) -> tuple[Engine, IO[str]]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         engine = Engine(clickhouse_connect.get_client(interface="chdb", path=str(path)), embedded=True)
-        engine.command(TABLE)
+        engine.prepare()
     except BlockingIOError as error:
         lock.close()
         raise FaultError(

@@ -11,6 +11,7 @@ import msgspec
 from lit.streams.codec import Encoded, decode, encode
 from lit.streams.errors import FaultError, UserError
 from lit.streams.store import StoredSegment
+from lit.streams.store_http_ranges import HttpRanges
 from lit.streams.tick import TickBlock
 from lit.streams.workspace import checked_name
 
@@ -59,6 +60,7 @@ class HttpStore:
     def __init__(self, client: httpx.Client, team: str) -> None:
         self._client = client
         self._base = f"/api/internal/store/{checked_name(team, 'team')}"
+        self.ranges = HttpRanges(lambda body: self._ask("POST", "ranges", body).content)
 
     def insert(self, source: str, partition: int, blocks: Sequence[tuple[int, TickBlock]]) -> None:
         """Store messages."""

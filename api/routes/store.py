@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from lit.api.auth.roles import Role, needs
 from lit.streams.store import Stores
 from lit.streams.store_http import pack, unpack
+from lit.streams.store_http_ranges import answer
 
 _MSGPACK = "application/vnd.msgpack"
 #: Far above what a sink sends at once (250 thousand ticks), far below what hurts.
@@ -60,6 +61,16 @@ def router(stores: Stores) -> APIRouter:
             raise HTTPException(400, f"a window may have {MAX_WINDOW} ticks; ask for parts")
         block = stores.team(team).window(source, symbol, first, last, origin)
         return Response(pack([(0, block)]), media_type=_MSGPACK)
+
+    @routes.post("/ranges")
+    @needs(Role.ADMIN)
+    async def ranges(team: str, request: Request) -> Response:
+        body = await request.body()
+        try:
+            found = await run_in_threadpool(answer, stores.team(team).ranges, body)
+        except msgspec.MsgspecError as error:
+            raise HTTPException(400, f"the body is no query of ranges: {error}") from error
+        return Response(found, media_type="application/vnd.apache.arrow.stream")
 
     @routes.get("/index_at")
     @needs(Role.ADMIN)
