@@ -13,9 +13,10 @@ from lit.api.auth.access import authorise, check_routes
 from lit.api.errors import add_handlers
 from lit.api.live.hub import Hub
 from lit.api.page import page_router
-from lit.api.routes import account, definitions, keys, live, records, store, system
+from lit.api.routes import account, definitions, features, keys, live, models, records, runs, store, system, vault
 from lit.api.schemas import Problem, record_schemas
 from lit.api.services import Services
+from lit.trainer.inspector import Inspector
 
 
 class Application(FastAPI):
@@ -38,11 +39,13 @@ def create_app(services: Services) -> FastAPI:
     """
     hub = Hub(services)
     services.live_symbols = hub.symbols
+    inspector = Inspector()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await hub.close()
+        inspector.close()
 
     app = Application(
         title="LIT",
@@ -61,9 +64,13 @@ def create_app(services: Services) -> FastAPI:
         keys.router(services.keys),
         system.router(services),
         definitions.router(services),
+        features.router(services),
         records.router(services, hub),
         live.router(services, hub),
         store.router(services.stores),
+        models.router(services, inspector),
+        runs.router(services),
+        vault.router(services),
         page_router(services.config.static),  # takes whatever path is left
     ):
         app.include_router(router)

@@ -136,6 +136,12 @@ def keep_verdict(workspace: Workspace, name: str, features: Described, verdict: 
     fresh.replace(path)
 
 
+def keep_judged(workspace: Workspace, name: str, verdict: Mapping[str, Any]) -> None:
+    """Keep the verdict on a saved feature that was judged again."""
+    saved = read_feature(workspace, name)
+    keep_verdict(workspace, name, described(workspace, name, saved["script"], saved["params"]), verdict)
+
+
 def kept_verdict(workspace: Workspace, name: str) -> dict[str, Any] | None:
     """Return the verdict on a saved feature; None if it was never judged, or judged as it no longer is."""
     saved = read_feature(workspace, name)

@@ -127,8 +127,13 @@ def read_outline(path: Path, source: str | None = None, plugin: str = "") -> Out
         except (OSError, UnicodeDecodeError) as error:
             raise ScriptError(name, None, f"{path} can't be read as UTF-8 text: {error}") from None
     documentation = _documentation(name, source)
-    digest = "sha256:" + hashlib.sha256(source.encode()).hexdigest()
+    digest = source_digest(source)
     return Outline(name, path, source, digest, plugin, documentation.summary, documentation.form, documentation.columns)
+
+
+def source_digest(source: str) -> str:
+    """Return `sha256:…` of a script's source: which script this is."""
+    return "sha256:" + hashlib.sha256(source.encode()).hexdigest()
 
 
 def load_script(path: Path, source: str | None = None, plugin: str = "") -> Script:

@@ -69,9 +69,9 @@ def version_source(workspace: Workspace, name: str, version: str) -> str:
 
 def diff(workspace: Workspace, name: str, before: str, after: str = "current") -> str:
     """Return what changed between two versions, as a unified diff; empty if nothing did."""
-    texts = [version_source(workspace, name, version).splitlines(keepends=True) for version in (before, after)]
-    whole = [[line if line.endswith("\n") else f"{line}\n" for line in text] for text in texts]
-    return "".join(difflib.unified_diff(*whole, f"{name}.py, {before}", f"{name}.py, {after}"))
+    old, new = (version_source(workspace, name, version).splitlines() for version in (before, after))
+    lines = difflib.unified_diff(old, new, f"{name}.py, {before}", f"{name}.py, {after}", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def delete_script(workspace: Workspace, name: str) -> None:
@@ -143,11 +143,11 @@ def _files(workspace: Workspace, name: str) -> dict[str, Path]:
     shipped, own = _plugin_file(checked_name(name, "script")), script_path(workspace, name)
     files = {"plugin": shipped} if shipped else {}
     files |= {str(int(path.stem)): path for path in script_versions(workspace, name)}
-    if own.exists() or shipped:
-        files["current"] = own if own.exists() else shipped
+    if current := own if own.exists() else shipped:
+        files["current"] = current
     if not files:
         find_outline(workspace, name)  # says that there is none, and which there are
-    return {label: path for label, path in files.items() if path}
+    return files
 
 
 def _plugin_file(name: str) -> Path | None:

@@ -336,6 +336,222 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/scripts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Scripts
+         * @description Return the scripts that features can be made by: the team's and the plugins'.
+         */
+        get: operations["scripts_api_teams__team__scripts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/scripts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Script
+         * @description Return a script with its form and source.
+         */
+        get: operations["script_api_teams__team__scripts__name__get"];
+        /**
+         * Save Script
+         * @description Judge a source on all features that use the script, and save it; what it replaces becomes a version.
+         */
+        put: operations["save_script_api_teams__team__scripts__name__put"];
+        post?: never;
+        /**
+         * Delete Script
+         * @description Delete a script of the team that no feature is made by; its versions stay.
+         */
+        delete: operations["delete_script_api_teams__team__scripts__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/scripts/{name}/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Validate
+         * @description Read a source without running it: its form and columns, or the line and the fix of what is wrong.
+         */
+        post: operations["validate_api_teams__team__scripts__name__validate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/scripts/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Script Versions
+         * @description Return the states of a script, oldest first.
+         */
+        get: operations["script_versions_api_teams__team__scripts__name__versions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/scripts/{name}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Version
+         * @description Return the source of a version.
+         */
+        get: operations["version_api_teams__team__scripts__name__versions__version__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/scripts/{name}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description Return what changed from one version to another.
+         */
+        get: operations["diff_api_teams__team__scripts__name__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Features
+         * @description Return the team's features, with the verdict on each.
+         */
+        get: operations["features_api_teams__team__features_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/features/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Feature
+         * @description Return a feature.
+         */
+        get: operations["feature_api_teams__team__features__name__get"];
+        /**
+         * Save Feature
+         * @description Judge a feature (batch against loop, lookahead) and save it; one that leaks is refused with the evidence.
+         */
+        put: operations["save_feature_api_teams__team__features__name__put"];
+        post?: never;
+        /**
+         * Delete Feature
+         * @description Delete a feature that no schema has and none is computed from.
+         */
+        delete: operations["delete_feature_api_teams__team__features__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/features/{name}/judge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Judge
+         * @description Judge a saved feature again.
+         */
+        post: operations["judge_api_teams__team__features__name__judge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/trials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trial
+         * @description Compute a feature or script at an index of a dataset: values, time, what it read, what it logged.
+         */
+        post: operations["trial_api_teams__team__trials_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/streams/{stream}/bars": {
         parameters: {
             query?: never;
@@ -416,6 +632,442 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/canvases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Canvases
+         * @description Return the team's canvases by name.
+         */
+        get: operations["canvases_api_teams__team__canvases_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/canvases/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Canvas
+         * @description Return a canvas.
+         */
+        get: operations["canvas_api_teams__team__canvases__name__get"];
+        /**
+         * Put Canvas
+         * @description Save a canvas, finished or not.
+         */
+        put: operations["put_canvas_api_teams__team__canvases__name__put"];
+        post?: never;
+        /**
+         * Delete Canvas
+         * @description Delete a canvas; runs keep the design that they were trained with.
+         */
+        delete: operations["delete_canvas_api_teams__team__canvases__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/canvases/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check
+         * @description Say what is wrong with a canvas as it is, or what each node becomes: shape and number of weights.
+         */
+        post: operations["check_api_teams__team__canvases_check_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/canvases/{name}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check Saved
+         * @description Say the same of a saved canvas.
+         */
+        get: operations["check_saved_api_teams__team__canvases__name__check_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/canvases/{name}/script": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Script
+         * @description Return a program that builds the canvas' model with Keras alone.
+         */
+        get: operations["script_api_teams__team__canvases__name__script_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/components": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Components
+         * @description Return the forms of the team's components, broken ones too.
+         */
+        get: operations["all_components_api_teams__team__components_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/components/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Component
+         * @description Return a component with its source.
+         */
+        get: operations["component_api_teams__team__components__name__get"];
+        /**
+         * Put Component
+         * @description Save a component; a broken one is kept too, and says so in `error`.
+         */
+        put: operations["put_component_api_teams__team__components__name__put"];
+        post?: never;
+        /**
+         * Delete Component
+         * @description Delete a component of the team's own; of a shipped one, the team's changes.
+         */
+        delete: operations["delete_component_api_teams__team__components__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Devices
+         * @description Return the devices of this machine and what waits for each.
+         */
+        get: operations["all_devices_api_teams__team__devices_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Runs
+         * @description Return the team's runs, of one project or of all, oldest first.
+         */
+        get: operations["all_runs_api_teams__team__runs_get"];
+        put?: never;
+        /**
+         * Launch
+         * @description Check a canvas and start its training.
+         */
+        post: operations["launch_api_teams__team__runs_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description Return a run with all that defines it, and the epochs whose models it still has.
+         */
+        get: operations["show_api_teams__team__runs__project___run__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}/perf": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Perf
+         * @description Return perf.csv, an object an epoch.
+         */
+        get: operations["perf_api_teams__team__runs__project___run__perf_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log
+         * @description Return the last lines of the run's log.
+         */
+        get: operations["log_api_teams__team__runs__project___run__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Stop a run after its step; `resume` goes on with it.
+         */
+        post: operations["stop_api_teams__team__runs__project___run__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause
+         * @description Pause a run after its step and free its device; `resume` goes on with it.
+         */
+        post: operations["pause_api_teams__team__runs__project___run__pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/runs/{project}/{run}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Go on with a run exactly where it was, on another device or for more epochs if asked.
+         */
+        post: operations["resume_api_teams__team__runs__project___run__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/vault": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Items
+         * @description Return the vault by name, or its items with a tag.
+         */
+        get: operations["items_api_teams__team__vault_get"];
+        put?: never;
+        /**
+         * Keep
+         * @description Keep an epoch of a run: a copy of its model, with metrics and lineage.
+         */
+        post: operations["keep_api_teams__team__vault_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/vault/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Item
+         * @description Return an item with where it came from; its files are checked.
+         */
+        get: operations["item_api_teams__team__vault__name__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Delete an item for good; refused while a deployment uses it.
+         */
+        delete: operations["delete_api_teams__team__vault__name__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Edit
+         * @description Replace an item's notes or tags.
+         */
+        patch: operations["edit_api_teams__team__vault__name__patch"];
+        trace?: never;
+    };
+    "/api/teams/{team}/vault/{name}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare
+         * @description Set items side by side: where they are from, metrics, and the settings that they differ in.
+         */
+        get: operations["compare_api_teams__team__vault__name__compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/vault/{name}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Return a zip of a folder that predicts with Keras alone; with `onnx`, the model in that form too.
+         */
+        get: operations["export_api_teams__team__vault__name__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/vault/{name}/trust": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Allow
+         * @description Allow this machine to run the code of an item's own layers, as its lineage shows it now.
+         */
+        put: operations["allow_api_teams__team__vault__name__trust_put"];
+        post?: never;
+        /**
+         * Disallow
+         * @description Take that back.
+         */
+        delete: operations["disallow_api_teams__team__vault__name__trust_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -449,6 +1101,197 @@ export interface components {
             bootstrap: string;
             /** Reachable */
             reachable: boolean;
+        };
+        /**
+         * CanvasEdge
+         * @description A connection from a node's output to another's input; edges into a node count in their order.
+         */
+        CanvasEdge: {
+            /** Source */
+            source: string;
+            /** Target */
+            target: string;
+        };
+        /**
+         * CanvasFile
+         * @description `{team}/models/{name}.json`; `settings` has project and asset.
+         */
+        CanvasFile: {
+            /** Name */
+            name: string;
+            /**
+             * Settings
+             * @default {}
+             */
+            settings: {
+                [key: string]: unknown;
+            };
+            /**
+             * Nodes
+             * @default []
+             */
+            nodes: components["schemas"]["CanvasNode"][];
+            /**
+             * Edges
+             * @default []
+             */
+            edges: components["schemas"]["CanvasEdge"][];
+        };
+        /**
+         * CanvasNode
+         * @description A component on the canvas; `position` is where the page shows it.
+         */
+        CanvasNode: {
+            /** Id */
+            id: string;
+            /** Component */
+            component: string;
+            /**
+             * Properties
+             * @default {}
+             */
+            properties: {
+                [key: string]: unknown;
+            };
+            /**
+             * Position
+             * @default {}
+             */
+            position: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * CanvasProblem
+         * @description What is wrong, and with which node (empty: with the canvas).
+         */
+        CanvasProblem: {
+            /** Node */
+            node: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * CanvasReport
+         * @description Problems, or else what the nodes become; `loss` is what `auto` becomes.
+         */
+        CanvasReport: {
+            /** Problems */
+            problems: components["schemas"]["CanvasProblem"][];
+            /** Nodes */
+            nodes: components["schemas"]["NodeView"][];
+            /** Parameters */
+            parameters: number;
+            /** Task */
+            task: string;
+            /** Loss */
+            loss: string;
+        };
+        /**
+         * CanvasView
+         * @description A canvas as lists show it; `error` says why its file can't be read, if so.
+         */
+        CanvasView: {
+            /** Name */
+            name: string;
+            /** Project */
+            project: string | null;
+            /** Asset */
+            asset: string | null;
+            /** Nodes */
+            nodes: number;
+            /**
+             * Error
+             * @default
+             */
+            error: string;
+        };
+        /**
+         * Comparison
+         * @description Items side by side: a row's name and a value for each item.
+         */
+        Comparison: {
+            /** Items */
+            items: string[];
+            /** Rows */
+            rows: {
+                [key: string]: unknown[];
+            };
+        };
+        /**
+         * ComponentProperty
+         * @description A field of a component's form.
+         */
+        ComponentProperty: {
+            /** Name */
+            name: string;
+            /** Kind */
+            kind: string;
+            /** Description */
+            description: string;
+            /** Choices */
+            choices: string[];
+            /** Default */
+            default: unknown;
+            /** Required */
+            required: boolean;
+        };
+        /**
+         * ComponentSource
+         * @description A component's file.
+         */
+        ComponentSource: {
+            /** Source */
+            source: string;
+        };
+        /**
+         * ComponentView
+         * @description A component's form; `inputs` are the least and most edges that may come in, `error` says what is broken.
+         */
+        ComponentView: {
+            /** Name */
+            name: string;
+            /** Summary */
+            summary: string;
+            /** Role */
+            role: string;
+            /** Inputs */
+            inputs: (number | null)[];
+            /** Properties */
+            properties: components["schemas"]["ComponentProperty"][];
+            /** Error */
+            error: string;
+            /** Shipped */
+            shipped: boolean;
+            /** Source */
+            source?: string | null;
+        };
+        /**
+         * Continue
+         * @description How a run goes on: unset, where it was and for as many epochs as before.
+         */
+        Continue: {
+            /** Device */
+            device?: string | null;
+            /** Epochs */
+            epochs?: number | null;
+        };
+        /**
+         * Dataset
+         * @description Files as one dataset: those of a schema or a project, or named ones below the team's `raw` folder.
+         */
+        Dataset: {
+            /** Schema */
+            schema?: string | null;
+            /** Project */
+            project?: string | null;
+            /** Paths */
+            paths?: string[] | null;
+            /**
+             * Adapter
+             * @default refinitiv
+             */
+            adapter: string;
         };
         /**
          * DeploymentFile
@@ -522,6 +1365,85 @@ export interface components {
             last_error: string | null;
         };
         /**
+         * DeviceView
+         * @description A device, and the team's runs on it, the one that has it first; `others` are runs of other teams.
+         */
+        DeviceView: {
+            /** Name */
+            name: string;
+            /** Queue */
+            queue: string[];
+            /** Others */
+            others: number;
+        };
+        /**
+         * Difference
+         * @description What changed between two versions, as a unified diff.
+         */
+        Difference: {
+            /** Diff */
+            diff: string;
+        };
+        /**
+         * FeatureBody
+         * @description A feature to save; with a dataset it is judged on stretches of that too.
+         */
+        FeatureBody: {
+            /** Script */
+            script: string;
+            /** Params */
+            params?: {
+                [key: string]: unknown;
+            };
+            dataset?: components["schemas"]["Dataset"] | null;
+        };
+        /**
+         * FoldBody
+         * @description Validation in time, on the training samples alone; horizon and embargo in seconds.
+         */
+        FoldBody: {
+            /** Number */
+            number: number;
+            /** Count */
+            count: number;
+            /** Horizon */
+            horizon: number;
+            /**
+             * Embargo
+             * @default 0
+             */
+            embargo: number;
+            /**
+             * Kind
+             * @default walk
+             * @enum {string}
+             */
+            kind: "walk" | "purged";
+        };
+        /**
+         * FormField
+         * @description One parameter of a script, as a form shows it; `example` is what an empty form starts with.
+         */
+        FormField: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "number" | "integer" | "boolean" | "text" | "choice" | "feature";
+            /** Help */
+            help: string;
+            /** Choices */
+            choices: string[];
+            /** Bounds */
+            bounds: string[];
+            /** Default */
+            default: unknown;
+            /** Example */
+            example: unknown;
+        };
+        /**
          * Health
          * @description That the server answers.
          */
@@ -533,6 +1455,13 @@ export interface components {
             status: "ok";
             /** Version */
             version: string;
+        };
+        /**
+         * Judged
+         * @description What to judge a feature on, besides made-up ticks.
+         */
+        Judged: {
+            dataset?: components["schemas"]["Dataset"] | null;
         };
         /**
          * Key
@@ -549,6 +1478,39 @@ export interface components {
             teams: string[] | null;
             /** Created */
             created: string;
+        };
+        /**
+         * Launch
+         * @description What to train: a canvas of the team by name, or one as it is; project and asset override its settings.
+         */
+        Launch: {
+            /** Canvas */
+            canvas: string | components["schemas"]["CanvasFile"];
+            /** Project */
+            project?: string | null;
+            /** Asset */
+            asset?: string | null;
+            /**
+             * Device
+             * @default cpu
+             */
+            device: string;
+            /** Epochs */
+            epochs?: number | null;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            fold?: components["schemas"]["FoldBody"] | null;
+        };
+        /**
+         * LogTail
+         * @description The last lines of a log, oldest first.
+         */
+        LogTail: {
+            /** Lines */
+            lines: string[];
         };
         /**
          * Login
@@ -569,6 +1531,16 @@ export interface components {
             token: string;
         };
         /**
+         * Mistake
+         * @description What is wrong with a script, and in which of its lines.
+         */
+        Mistake: {
+            /** Message */
+            message: string;
+            /** Line */
+            line: number | null;
+        };
+        /**
          * NewKey
          * @description A key to be; `teams` null means all teams.
          */
@@ -582,6 +1554,20 @@ export interface components {
             role: "viewer" | "editor" | "admin";
             /** Teams */
             teams?: string[] | null;
+        };
+        /**
+         * NodeView
+         * @description What a node becomes: its output's shape without the sample axis (null: any size), and its weights.
+         */
+        NodeView: {
+            /** Node */
+            node: string;
+            /** Component */
+            component: string;
+            /** Shape */
+            shape: (number | null)[];
+            /** Parameters */
+            parameters: number;
         };
         /**
          * Packet
@@ -618,6 +1604,197 @@ export interface components {
             detail: string;
             /** Request Id */
             request_id: string;
+        };
+        /**
+         * Read
+         * @description One read of a feature, as its script could have written it; `beyond`: it may tell what comes after index i.
+         */
+        Read: {
+            /** Text */
+            text: string;
+            /** Beyond */
+            beyond: boolean;
+            /** Declared */
+            declared: boolean;
+        };
+        /**
+         * RunDetail
+         * @description A run with all that defines it: canvas and component sources, or a program's source and packages.
+         */
+        RunDetail: {
+            /** Project */
+            project: string;
+            /** Run */
+            run: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "paused" | "stopped" | "finished" | "failed";
+            /** Kind */
+            kind: string;
+            /** Device */
+            device: string;
+            /** Epochs */
+            epochs: number;
+            /** Best Epoch */
+            best_epoch: number;
+            /** Metrics */
+            metrics: {
+                [key: string]: number;
+            };
+            /** Description */
+            description: string;
+            /** Created */
+            created: string;
+            /** Error */
+            error: string;
+            /** Sweep */
+            sweep: string | null;
+            /** Vault */
+            vault: {
+                [key: string]: string[];
+            };
+            /** Definition */
+            definition: {
+                [key: string]: unknown;
+            };
+            /** Features */
+            features: {
+                [key: string]: unknown;
+            };
+            /** Models */
+            models: number[];
+        };
+        /**
+         * RunView
+         * @description A run; `metrics` is the best epoch's row of perf.csv, `error` what made it fail, `kind` canvas or code.
+         */
+        RunView: {
+            /** Project */
+            project: string;
+            /** Run */
+            run: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "paused" | "stopped" | "finished" | "failed";
+            /** Kind */
+            kind: string;
+            /** Device */
+            device: string;
+            /** Epochs */
+            epochs: number;
+            /** Best Epoch */
+            best_epoch: number;
+            /** Metrics */
+            metrics: {
+                [key: string]: number;
+            };
+            /** Description */
+            description: string;
+            /** Created */
+            created: string;
+            /** Error */
+            error: string;
+            /** Sweep */
+            sweep: string | null;
+            /** Vault */
+            vault: {
+                [key: string]: string[];
+            };
+        };
+        /**
+         * ScriptDraft
+         * @description A source, and parameters to check against its form.
+         */
+        ScriptDraft: {
+            /** Source */
+            source: string;
+            /** Params */
+            params?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * ScriptListed
+         * @description A script in the list; `plugin` null means the team's own, `error` why it cannot be used.
+         */
+        ScriptListed: {
+            /** Name */
+            name: string;
+            /** Plugin */
+            plugin: string | null;
+            /** Summary */
+            summary: string;
+            /** Columns */
+            columns: string[];
+            /** Form */
+            form: components["schemas"]["FormField"][];
+            /** Features */
+            features: string[];
+            /** Error */
+            error: string | null;
+        };
+        /**
+         * ScriptSaved
+         * @description A saved script, and the verdicts on what it makes of the features that use it.
+         */
+        ScriptSaved: {
+            script: components["schemas"]["ScriptView"];
+            /** Verdicts */
+            verdicts: components["schemas"]["Verdict"][];
+        };
+        /**
+         * ScriptSource
+         * @description A script's new source; `replaces`, if given, is the digest of what the editor began with.
+         */
+        ScriptSource: {
+            /** Source */
+            source: string;
+            /** Replaces */
+            replaces?: string | null;
+        };
+        /**
+         * ScriptVersion
+         * @description A state of a script: `plugin` as shipped, former ones by number, `current`.
+         */
+        ScriptVersion: {
+            /** Name */
+            name: string;
+            /** Saved At */
+            saved_at: string;
+            /** Bytes */
+            bytes: number;
+            /** Digest */
+            digest: string;
+        };
+        /**
+         * ScriptView
+         * @description A script with its source; `shadows` is the plugin whose script of this name the team's own replaces.
+         */
+        ScriptView: {
+            /** Name */
+            name: string;
+            /** Plugin */
+            plugin: string | null;
+            /** Shadows */
+            shadows: string | null;
+            /** Digest */
+            digest: string;
+            /** Summary */
+            summary: string;
+            /** Columns */
+            columns: string[];
+            /** Form */
+            form: components["schemas"]["FormField"][];
+            /** Features */
+            features: string[];
+            /** Source */
+            source: string;
+            /** Error */
+            error: string | null;
         };
         /**
          * Status
@@ -696,6 +1873,210 @@ export interface components {
             messages: number;
         };
         /**
+         * Trial
+         * @description What to compute and where: a saved feature, or a script (perhaps with a source not saved yet) with parameters.
+         *
+         *     `index` null means anywhere.
+         */
+        Trial: {
+            /** Feature */
+            feature?: string | null;
+            /** Script */
+            script?: string | null;
+            /** Source */
+            source?: string | null;
+            /** Params */
+            params?: {
+                [key: string]: unknown;
+            };
+            dataset: components["schemas"]["Dataset"];
+            /** Index */
+            index?: number | null;
+        };
+        /**
+         * TrialResult
+         * @description What a feature computed, or (`error`) why it did not; `length` is the dataset's, `seconds` the feature's own.
+         */
+        TrialResult: {
+            /** Index */
+            index: number;
+            /** Length */
+            length: number;
+            /** Rejected */
+            rejected: boolean;
+            /** By */
+            by: string;
+            /** Columns */
+            columns: string[];
+            /** Rows */
+            rows: number[][];
+            /** Seconds */
+            seconds: number;
+            /** Reads */
+            reads: components["schemas"]["Read"][];
+            /** Log */
+            log: string;
+            error: components["schemas"]["Mistake"] | null;
+        };
+        /**
+         * Validation
+         * @description What a source says, read and not run; `params` have defaults filled in.
+         */
+        Validation: {
+            error: components["schemas"]["Mistake"] | null;
+            /** Summary */
+            summary: string;
+            /** Columns */
+            columns: string[];
+            /** Form */
+            form: components["schemas"]["FormField"][];
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * VaultDetail
+         * @description A kept epoch with where it came from: asset digest, schema with files and scripts, canvas, components.
+         */
+        VaultDetail: {
+            /** Name */
+            name: string;
+            /** Project */
+            project: string;
+            /** Run */
+            run: number;
+            /** Epoch */
+            epoch: number;
+            /** Digest */
+            digest: string;
+            /** Created */
+            created: string;
+            /** Metrics */
+            metrics: {
+                [key: string]: number;
+            };
+            /** Notes */
+            notes: string;
+            /** Tags */
+            tags: string[];
+            /** Inputs */
+            inputs: components["schemas"]["lit__api__training_schemas__FeatureView"][];
+            label: components["schemas"]["lit__api__training_schemas__FeatureView"];
+            /** Deployments */
+            deployments: string[];
+            /**
+             * Trusted
+             * @description whether its own layer code may be run; null: it has none
+             */
+            trusted: boolean | null;
+            /** Lineage */
+            lineage: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * VaultEdit
+         * @description What to replace; unset stays.
+         */
+        VaultEdit: {
+            /** Notes */
+            notes?: string | null;
+            /** Tags */
+            tags?: string[] | null;
+        };
+        /**
+         * VaultKeep
+         * @description Which epoch to keep; unset: the best, under a name made of project, run and epoch.
+         */
+        VaultKeep: {
+            /** Project */
+            project: string;
+            /** Run */
+            run: number;
+            /** Epoch */
+            epoch?: number | null;
+            /** Name */
+            name?: string | null;
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+        };
+        /**
+         * VaultView
+         * @description A kept epoch as lists show it.
+         */
+        VaultView: {
+            /** Name */
+            name: string;
+            /** Project */
+            project: string;
+            /** Run */
+            run: number;
+            /** Epoch */
+            epoch: number;
+            /** Digest */
+            digest: string;
+            /** Created */
+            created: string;
+            /** Metrics */
+            metrics: {
+                [key: string]: number;
+            };
+            /** Notes */
+            notes: string;
+            /** Tags */
+            tags: string[];
+            /** Inputs */
+            inputs: components["schemas"]["lit__api__training_schemas__FeatureView"][];
+            label: components["schemas"]["lit__api__training_schemas__FeatureView"];
+            /** Deployments */
+            deployments: string[];
+            /**
+             * Trusted
+             * @description whether its own layer code may be run; null: it has none
+             */
+            trusted: boolean | null;
+        };
+        /**
+         * Verdict
+         * @description What the lookahead judge says of a feature; `kind` label, clean and sampler can be saved.
+         */
+        Verdict: {
+            /** Feature */
+            feature: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "clean" | "label" | "sampler" | "leak" | "unstable" | "untested" | "failing";
+            /** Samples */
+            samples: number;
+            /** Changes */
+            changes: number;
+            /** Evidence */
+            evidence: string[];
+            /** Note */
+            note: string;
+        };
+        /**
+         * VersionSource
+         * @description The source of one version.
+         */
+        VersionSource: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+        };
+        /**
          * Worker
          * @description A worker process.
          */
@@ -717,6 +2098,41 @@ export interface components {
             since: string;
             /** Last Error */
             last_error: string | null;
+        };
+        /**
+         * FeatureView
+         * @description A named feature; `verdict` null: not judged since its script or parameters changed.
+         */
+        lit__api__feature_schemas__FeatureView: {
+            /** Name */
+            name: string;
+            /** Script */
+            script: string;
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            };
+            /** Columns */
+            columns: string[];
+            /** Needs */
+            needs: string[];
+            /** Schemas */
+            schemas: string[];
+            verdict: components["schemas"]["Verdict"] | null;
+            /** Error */
+            error: string | null;
+        };
+        /**
+         * FeatureView
+         * @description A feature of a model: its name, the shape of a sample, its columns.
+         */
+        lit__api__training_schemas__FeatureView: {
+            /** Name */
+            name: string;
+            /** Shape */
+            shape: number[];
+            /** Columns */
+            columns: string[];
         };
         /**
          * Bars
@@ -1444,6 +2860,471 @@ export interface operations {
             };
         };
     };
+    scripts_api_teams__team__scripts_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScriptListed"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    script_api_teams__team__scripts__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScriptView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_script_api_teams__team__scripts__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScriptSource"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScriptSaved"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_script_api_teams__team__scripts__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    validate_api_teams__team__scripts__name__validate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScriptDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Validation"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    script_versions_api_teams__team__scripts__name__versions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScriptVersion"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    version_api_teams__team__scripts__name__versions__version__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionSource"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diff_api_teams__team__scripts__name__diff_get: {
+        parameters: {
+            query: {
+                before: string;
+                after?: string;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    features_api_teams__team__features_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["lit__api__feature_schemas__FeatureView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    feature_api_teams__team__features__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["lit__api__feature_schemas__FeatureView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_feature_api_teams__team__features__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeatureBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["lit__api__feature_schemas__FeatureView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_feature_api_teams__team__features__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    judge_api_teams__team__features__name__judge_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Judged"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verdict"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trial_api_teams__team__trials_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Trial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrialResult"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     bars_api_teams__team__streams__stream__bars_get: {
         parameters: {
             query: {
@@ -1578,6 +3459,962 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Scores"];
                 };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    canvases_api_teams__team__canvases_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanvasView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    canvas_api_teams__team__canvases__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanvasFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_canvas_api_teams__team__canvases__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CanvasFile"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanvasFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_canvas_api_teams__team__canvases__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_api_teams__team__canvases_check_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CanvasFile"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanvasReport"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_saved_api_teams__team__canvases__name__check_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CanvasReport"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    script_api_teams__team__canvases__name__script_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/x-python": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    all_components_api_teams__team__components_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComponentView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    component_api_teams__team__components__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComponentView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_component_api_teams__team__components__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ComponentSource"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComponentView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_component_api_teams__team__components__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    all_devices_api_teams__team__devices_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    all_runs_api_teams__team__runs_get: {
+        parameters: {
+            query?: {
+                project?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    launch_api_teams__team__runs_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Launch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_api_teams__team__runs__project___run__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    perf_api_teams__team__runs__project___run__perf_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: number;
+                    }[];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_api_teams__team__runs__project___run__log_get: {
+        parameters: {
+            query?: {
+                lines?: number;
+            };
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogTail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_api_teams__team__runs__project___run__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_api_teams__team__runs__project___run__pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_api_teams__team__runs__project___run__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Continue"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    items_api_teams__team__vault_get: {
+        parameters: {
+            query?: {
+                tag?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VaultView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    keep_api_teams__team__vault_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VaultKeep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VaultDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    item_api_teams__team__vault__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VaultDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_teams__team__vault__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_api_teams__team__vault__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VaultEdit"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VaultDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    compare_api_teams__team__vault__name__compare_get: {
+        parameters: {
+            query: {
+                with: string[];
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_api_teams__team__vault__name__export_get: {
+        parameters: {
+            query?: {
+                onnx?: boolean;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    allow_api_teams__team__vault__name__trust_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disallow_api_teams__team__vault__name__trust_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description An error */
             default: {

@@ -1,0 +1,265 @@
+"""What the feature library's routes do, apart from HTTP: views of scripts and features, datasets, trials."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lit.api.errors import ConflictError, NotFoundError
+from lit.api.feature_schemas import (
+    Dataset,
+    FeatureView,
+    Mistake,
+    ScriptListed,
+    ScriptSaved,
+    ScriptView,
+    Trial,
+    TrialResult,
+    Validation,
+    Verdict,
+)
+from lit.features import versions
+from lit.features.kept_tapes import count_ticks, excerpts, kept_tapes
+from lit.features.library import feature_names, find_outline, plugin_scripts, read_feature, script_files
+from lit.features.sandbox import SandboxError
+from lit.features.saving import (
+    judged,
+    keep_judged,
+    kept_verdict,
+    save_judged,
+    save_script_judged,
+    tried,
+    users_of_script,
+)
+from lit.features.schema import load_schema
+from lit.features.scripts import Outline, ScriptError, read_outline, source_digest
+from lit.streams.errors import UserError
+from lit.streams.workspace import Workspace, checked_name
+
+
+def list_scripts(workspace: Workspace) -> list[ScriptListed]:
+    """Return every script that the team may use; a broken one with its error."""
+    return [
+        ScriptListed(
+            name=name,
+            plugin=plugin or None,
+            features=users_of_script(workspace, name),
+            **_described(path),
+        )
+        for name, (plugin, path) in script_files(workspace).items()
+    ]
+
+
+def view_script(workspace: Workspace, name: str) -> ScriptView:
+    """Return a script with its source, or raise `NotFoundError`."""
+    plugin, path = _existing_script(workspace, name)
+    shipped = {file.stem: owner for owner, file in plugin_scripts()}
+    source = path.read_text(encoding="utf-8", errors="replace")
+    return ScriptView(
+        name=name,
+        plugin=plugin or None,
+        shadows=None if plugin else shipped.get(name),
+        digest=source_digest(source),
+        features=users_of_script(workspace, name),
+        source=source,
+        **_described(path),
+    )
+
+
+def save_script(workspace: Workspace, name: str, source: str, replaces: str | None) -> ScriptSaved:
+    """Judge and save a script's source.
+
+    Raises
+    ------
+    ConflictError
+        If the script is no longer what the editor began with.
+    UserError
+        If it is refused (see `save_script_judged`).
+    """
+    if replaces is not None and name in script_files(workspace) and view_script(workspace, name).digest != replaces:
+        raise ConflictError(f"script {name!r} was changed by somebody else since: load it again, then change it")
+    _, verdicts = save_script_judged(workspace, name, source)
+    return ScriptSaved(script=view_script(workspace, name), verdicts=[Verdict(**verdict) for verdict in verdicts])
+
+
+def validate(name: str, source: str, params: dict[str, Any] | None) -> Validation:
+    """Read a source without running it, and check parameters against its form."""
+    try:
+        outline = read_outline(Path(f"{checked_name(name, 'script')}.py"), source)
+    except ScriptError as error:
+        return Validation(error=_mistake(error), summary="", columns=[], form=[], params=None)
+    mistake, checked = None, None
+    try:
+        checked = None if params is None else outline.form.check(params)
+    except UserError as error:
+        mistake = _mistake(error)
+    return Validation(error=mistake, params=checked, **_outlined(outline))
+
+
+def list_features(workspace: Workspace) -> list[FeatureView]:
+    """Return the team's features; a broken one with its error."""
+    return [view_feature(workspace, name) for name in feature_names(workspace)]
+
+
+def view_feature(workspace: Workspace, name: str) -> FeatureView:
+    """Return a feature, or raise `NotFoundError`."""
+    saved = _existing_feature(workspace, name)
+    columns: list[str] = []
+    needs: list[str] = []
+    error, verdict = None, None
+    try:
+        outline = find_outline(workspace, saved["script"])
+        needs, columns = outline.form.features(outline.form.check(saved["params"])), list(outline.columns)
+        verdict = kept_verdict(workspace, name)
+    except UserError as wrong:
+        error = str(wrong)
+    return FeatureView(
+        **saved,
+        columns=columns,
+        needs=needs,
+        schemas=versions.schemas_with(workspace, name),
+        verdict=None if verdict is None else Verdict(**verdict),
+        error=error,
+    )
+
+
+def save_feature(
+    workspace: Workspace, name: str, script: str, params: dict[str, Any], dataset: Dataset | None
+) -> FeatureView:
+    """Judge and save a feature (see `save_judged`)."""
+    _existing_script(workspace, script)
+    with tempfile.TemporaryDirectory() as folder:
+        save_judged(workspace, name, script, params, _excerpts(workspace, dataset, Path(folder)))
+    return view_feature(workspace, name)
+
+
+def judge_feature(workspace: Workspace, name: str, dataset: Dataset | None) -> Verdict:
+    """Judge a saved feature again, and keep the verdict."""
+    saved = _existing_feature(workspace, name)
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = judged(workspace, name, saved["script"], saved["params"], _excerpts(workspace, dataset, Path(folder)))
+    keep_judged(workspace, name, verdict)
+    return Verdict(**verdict)
+
+
+def run_trial(workspace: Workspace, trial: Trial) -> TrialResult:
+    """Compute a feature at one index of a dataset; what its script does wrong is part of the result.
+
+    Raises
+    ------
+    UserError
+        If the trial itself is wrong: no such feature, script, file or index; parameters that do not fit.
+    """
+    name, script, params = _subject(workspace, trial)
+    tapes = kept_tapes(workspace, *files_of(workspace, trial.dataset))
+    length = count_ticks(tapes)
+    index = random.randrange(length) if trial.index is None else trial.index
+    if not 0 <= index < length:
+        raise UserError(f"index {index} is outside 0…{length - 1}")
+    nothing: dict[str, Any] = {"rejected": False, "by": "", "columns": [], "rows": [], "seconds": 0.0, "reads": []}
+    try:
+        answer = tried(workspace, name, script, params, tapes, index, trial.source)
+    except (SandboxError, ScriptError) as error:
+        log = error.log if isinstance(error, SandboxError) else ""
+        return TrialResult(index=index, length=length, log=log, error=_mistake(error), **nothing)
+    return TrialResult(length=length, log=answer.log, error=None, **answer.value)
+
+
+def delete(what: Callable[[Workspace, str], None], workspace: Workspace, name: str) -> None:
+    """Delete a script or a feature; one in use is a conflict."""
+    if what is versions.delete_feature:
+        _existing_feature(workspace, name)
+    else:
+        _existing_script(workspace, name)
+    try:
+        what(workspace, name)
+    except versions.InUseError as error:
+        raise ConflictError(str(error)) from error
+
+
+def files_of(workspace: Workspace, dataset: Dataset) -> tuple[str, list[Path]]:
+    """Return source adapter and files of a dataset.
+
+    Raises
+    ------
+    UserError
+        If it names none or several, or a path leaves the team's `raw` folder.
+    """
+    chosen = [dataset.schema_name, dataset.project, dataset.paths]
+    if sum(choice is not None for choice in chosen) != 1:
+        raise UserError("the dataset is not one: name either a schema, a project or paths")
+    raw = workspace.root / "raw"
+    if dataset.schema_name is not None:
+        schema = load_schema(workspace, dataset.schema_name)
+        return schema.adapter, [raw / path for path in schema.paths]
+    if dataset.project is not None:
+        adapter, paths = _project(workspace, dataset.project)
+        return adapter, [raw / path for path in paths]
+    return dataset.adapter, [_inside(raw, path) for path in dataset.paths or ()]
+
+
+def _project(workspace: Workspace, name: str) -> tuple[str, list[str]]:
+    path = workspace.path("projects", f"{checked_name(name, 'project')}.json")
+    try:
+        chosen = json.loads(path.read_text("utf-8"))
+        return str(chosen.get("adapter", "refinitiv")), [str(one) for one in chosen.get("paths") or ()]
+    except FileNotFoundError:
+        raise NotFoundError(f"team {workspace.team!r} has no project {name!r}") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"project {name!r} is damaged ({error}): its file holds JSON with adapter and paths") from error
+
+
+def _inside(raw: Path, path: str) -> Path:
+    found = (raw / path).resolve()
+    if not found.is_relative_to(raw.resolve()):
+        raise UserError(f"path {path!r} is not below the team's raw folder: name an uploaded file")
+    return found
+
+
+def _excerpts(workspace: Workspace, dataset: Dataset | None, folder: Path) -> Sequence[Path]:
+    return [] if dataset is None else excerpts(kept_tapes(workspace, *files_of(workspace, dataset)), folder)
+
+
+def _subject(workspace: Workspace, trial: Trial) -> tuple[str, str, dict[str, Any]]:
+    """Return name, script and parameters of what is tried."""
+    if (trial.feature is None) == (trial.script is None):
+        raise UserError("name what to try: either a feature or a script")
+    if trial.feature is not None:
+        saved = _existing_feature(workspace, trial.feature)
+        return trial.feature, saved["script"], {**saved["params"], **trial.params}
+    script = checked_name(trial.script or "", "script")
+    if trial.source is None:
+        _existing_script(workspace, script)
+    return script, script, trial.params
+
+
+def _existing_script(workspace: Workspace, name: str) -> tuple[str, Path]:
+    files = script_files(workspace)
+    if checked_name(name, "script") not in files:
+        raise NotFoundError(f"there is no script {name!r}")
+    return files[name]
+
+
+def _existing_feature(workspace: Workspace, name: str) -> dict[str, Any]:
+    if checked_name(name, "feature") not in feature_names(workspace):
+        raise NotFoundError(f"team {workspace.team!r} has no feature {name!r}")
+    return read_feature(workspace, name)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    try:
+        return {"error": None, **_outlined(read_outline(path))}
+    except ScriptError as error:
+        return {"error": str(error), "summary": "", "columns": [], "form": []}
+
+
+def _outlined(outline: Outline) -> dict[str, Any]:
+    return {"summary": outline.summary, "columns": list(outline.columns), "form": outline.form.json()}
+
+
+def _mistake(error: UserError) -> Mistake:
+    return Mistake(message=str(error), line=getattr(error, "line", None))
