@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from lit.features.feature import Feature
 from lit.features.intervals import Interval
 from lit.features.library import in_order_of_need
 from lit.features.scripts import load_script
-from lit.serving.deployment import DeploymentConfig
+from lit.serving.config import SHADOW, DeploymentConfig
+from lit.serving.drift import reference_for
 from lit.serving.predictions import Model
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
 
-class Output(msgspec.Struct, frozen=True):
-    """Which models run, and where."""
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which models run, and where; `shadow` ones predict unseen by users."""
 
     device: str = "cpu"
     models: list[str] = []
+    shadow: list[str] = []
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """What of the stream is served; no ticker: every symbol."""
+    """What of the stream is served: tickers separated by commas, or (null) every symbol."""
 
     ticker: str | None = None
     interval: str = "1minute"
 
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """The tickers, one by one."""
+        return tuple(text.strip() for text in (self.ticker or "").split(",") if text.strip())
 
-class Deployment(msgspec.Struct, frozen=True):
-    """A deployment's file in `{team}/preview`."""
+
+class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A deployment's file in `{team}/preview`; `alerts` as `lit.serving.alerts.Rules` has them."""
 
     name: str
     stream: str
     output: Output = Output()
     parameters: Parameters = Parameters()
+    alerts: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Raise `UserError` if a field is unusable."""
+        checked_name(self.name, "deployment")
+        checked_name(self.stream, "stream")
+        if self.name.endswith(SHADOW):
+            raise UserError(f"deployment {self.name!r} ends as topics of shadow models do: choose another name")
+        chosen = [*self.output.models, *self.output.shadow]
+        for model in chosen:
+            checked_name(model, "vault item")
+        if twice := sorted({model for model in chosen if chosen.count(model) > 1}):
+            raise UserError(f"deployment {self.name!r} names model {twice[0]!r} twice: once is enough")
+        Interval.parse(self.parameters.interval)
+
+    @property
+    def revision(self) -> str:
+        """A digest of all that a worker depends on: another one means another worker."""
+        essence = (self.stream, self.output, self.parameters)
+        return hashlib.sha256(msgspec.json.encode(essence)).hexdigest()[:12]
 
 
 def deployment_path(workspace: Workspace, name: str) -> Path:
@@ -61,16 +92,17 @@ def load_deployment(workspace: Workspace, name: str) -> Deployment:
         deployment = msgspec.json.decode(path.read_bytes(), type=Deployment)
     except msgspec.MsgspecError as error:
         raise UserError(f"{path} is not a deployment: {error}") from None
-    Interval.parse(deployment.parameters.interval)
+    deployment.check()
     return deployment
 
 
 def save_deployment(workspace: Workspace, deployment: Deployment) -> Path:
     """Write a deployment's file."""
-    checked_name(deployment.stream, "stream")
-    Interval.parse(deployment.parameters.interval)
+    deployment.check()
     path = deployment_path(workspace, deployment.name)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(deployment), indent=4))
+    draft = path.with_name(f".{path.name}.partial")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(deployment), indent=4))
+    draft.replace(path)
     return path
 
 
@@ -82,13 +114,30 @@ def config_of(workspace: Workspace, deployment: Deployment, bootstrap: str, repl
         deployment.name,
         deployment.stream,
         Interval.parse(deployment.parameters.interval),
-        deployment.parameters.ticker,
+        deployment.parameters.tickers,
         replication,
     )
 
 
-def open_model(workspace: Workspace, name: str) -> Model:
+def open_models(workspace: Workspace, deployment: Deployment) -> list[Model]:
+    """Open a deployment's models, shadow ones too, on its device."""
+    from lit.trainer.backend import checked_device, load
+
+    load(checked_device(deployment.output.device))
+    single = len(deployment.parameters.tickers) == 1
+    return [open_model(workspace, name, single) for name in deployment.output.models] + [
+        dataclasses.replace(open_model(workspace, name, single), shadow=True) for name in deployment.output.shadow
+    ]
+
+
+def open_model(workspace: Workspace, name: str, single: bool = True) -> Model:
     """Open a vault item with the feature scripts that its dataset was built with.
+
+    Parameters
+    ----------
+    single
+        Whether each sample is computed alone, or many together (see `Predictor`): a deployment does one or the other,
+        since a prediction's last bits depend on it.
 
     Raises
     ------
@@ -104,7 +153,28 @@ def open_model(workspace: Workspace, name: str) -> Model:
         raise UserError(f"vault item {name!r} does not hold the sources of its features: train it on a built asset")
     inputs = [_thaw(feature, frozen[feature]) for feature in item.features]
     label = _thaw(item.label.name, frozen[item.label.name]) if item.label.name in frozen else None
-    return Model(name, in_order_of_need(inputs), label, Predictor.open(item), epoch=item.epoch)
+    reference = reference_for(workspace, item)
+    predictor = Predictor.open(item)
+    return Model(
+        name,
+        in_order_of_need(inputs),
+        label,
+        _OneByOne(predictor) if single else predictor,
+        epoch=item.epoch,
+        reference=reference,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OneByOne:
+    """Computes samples alone, as `Predictor.predict` does."""
+
+    predictor: Any
+
+    def predict_many(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the outputs (n, columns) for n samples' inputs."""
+        count = len(next(iter(inputs.values())))
+        return np.stack([self.predictor.predict({k: v[row] for k, v in inputs.items()}) for row in range(count)])
 
 
 def _thaw(name: str, frozen: dict[str, Any]) -> Feature:

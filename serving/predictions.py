@@ -1,10 +1,11 @@
-"""From bars to predictions and scores, without Kafka: what a deployment does with each closed bar of a symbol."""
+"""From closed bars to predictions and scores, without Kafka: models, one symbol's samples, batches of many symbols'."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
@@ -13,23 +14,35 @@ import numpy as np
 from lit.features.bars import Bars
 from lit.features.engine import Feature, in_computing_order
 from lit.features.intervals import Interval
-from lit.features.probe import probe
+from lit.features.probe import Reads, probe
 from lit.features.window import NeedMoreData, SymbolWindow
+from lit.serving.drift import Reference
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, Score
 from lit.streams.tick import Float64Array, from_iso
+
+#: A sample's inputs: feature name → value.
+Inputs = dict[str, Any]
 
 
 class Predicts(Protocol):
     """A loaded model."""
 
-    def predict(self, inputs: Mapping[str, Any]) -> Any:
-        """Return the output for one sample's inputs."""
+    def predict_many(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the outputs (n, columns) for n samples' inputs, stacked along a first axis."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as a deployment uses it: what it reads, what it is scored by, how it predicts."""
+    """A model as a deployment uses it: what it reads, what it is scored by, how it predicts.
+
+    Parameters
+    ----------
+    shadow
+        Whether its predictions are kept from users.
+    reference
+        What its inputs were in training; none: drift is not watched.
+    """
 
     name: str
     inputs: Sequence[Feature]
@@ -37,20 +50,26 @@ class Model:
     predictor: Predicts
     dtype: str = "float32"
     epoch: int = 0
+    shadow: bool = False
+    reference: Reference | None = None
 
-    def check(self, interval: Interval) -> None:
-        """Raise `UserError` if the model reads what bars of `interval` do not hold."""
-        features = [*self.inputs, *([self.label] if self.label else [])]
-        for name, reads in probe(features).items():
-            other = sorted(reads.intervals - {interval})
-            if reads.ticks or other:
-                what = "single ticks" if reads.ticks else f"bars of {other[0]}"
-                raise UserError(
-                    f"model {self.name!r} cannot be deployed on bars of {interval}: its feature {name!r} reads {what}"
-                )
+    @cached_property
+    def reads(self) -> Reads:
+        """What its features and its label read of a stream."""
+        found = probe([*self.inputs, *([self.label] if self.label else [])])
+        return Reads(
+            set().union(*(reads.intervals for reads in found.values())),
+            any(reads.ticks for reads in found.values()),
+        )
+
+    def check(self) -> None:
+        """Raise `UserError` if an input is a label: it would wait for the future forever."""
+        for name, reads in probe(self.inputs).items():
+            if reads.future:
+                raise UserError(f"model {self.name!r} cannot be deployed: its input {name!r} reads the future")
 
 
-def bars_of(records: Sequence[Bar]) -> Bars:
+def columns_of(records: Sequence[Bar]) -> Bars:
     """Turn records back into columns."""
     return Bars(
         np.array(
@@ -77,84 +96,82 @@ def inputs_digest(inputs: Mapping[str, Any]) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-@dataclass
-class SymbolServing:
-    """One symbol of a deployment: its window of bars, what was predicted and what waits for its outcome.
+def inputs_of(model: Model, window: SymbolWindow, index: int) -> Inputs | None:
+    """Compute a model's inputs at a tick, or None where a feature rejects the sample or lacks history."""
+    others: dict[str, Float64Array] = {}
+    for feature in in_computing_order(model.inputs):
+        value = feature.compute(window, index, others)
+        if value is None:
+            return None
+        others[feature.name] = value
+    return {feature.name: others[feature.name].astype(model.dtype) for feature in model.inputs}
 
-    Parameters
-    ----------
-    last
-        Model → ordinal up to which predictions exist already.
-    pending
-        Model → predictions without a score, in order.
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A closed bar of a symbol: models predict at its last tick."""
+
+    window: SymbolWindow
+    bar: Bar
+
+
+def predict(
+    model: Model, deployment: str, interval: Interval, samples: Sequence[Sample]
+) -> list[tuple[Prediction, Inputs]]:
+    """Return a model's predictions for samples of any symbols, with their inputs; not stamped with times yet.
+
+    Samples that a feature rejects have none. All are computed together, in batches of the predictor's one size.
     """
-
-    deployment: str
-    symbol: str
-    interval: Interval
-    models: Sequence[Model]
-    last: dict[str, int] = field(default_factory=dict)
-    pending: dict[str, list[Prediction]] = field(default_factory=dict)
-    window: SymbolWindow = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.window = SymbolWindow(self.symbol)
-
-    def feed(self, bar: Bar) -> None:
-        """Take the next closed bar."""
-        self.window.feed_bars(self.interval, bars_of([bar]))
-
-    def predictions(self, bar: Bar) -> Iterator[Prediction]:
-        """Yield each model's prediction at the bar's last tick; not stamped with times yet."""
-        for model in self.models:
-            if bar.ordinal <= self.last.get(model.name, -1):
-                continue
-            inputs = self.inputs(model, bar.last_index)
-            if inputs is None:
-                continue
-            output = np.asarray(model.predictor.predict(inputs), np.float64).reshape(-1)
-            prediction = Prediction(
-                deployment=self.deployment,
+    found = [(sample, inputs_of(model, sample.window, sample.bar.last_index)) for sample in samples]
+    kept = [(sample, inputs) for sample, inputs in found if inputs is not None]
+    if not kept:
+        return []
+    stacked = {feature.name: np.stack([inputs[feature.name] for _, inputs in kept]) for feature in model.inputs}
+    outputs = np.asarray(model.predictor.predict_many(stacked), np.float64).reshape(len(kept), -1)
+    return [
+        (
+            Prediction(
+                deployment=deployment,
                 model=model.name,
-                symbol=self.symbol,
-                interval=str(self.interval),
-                bar_start=bar.start,
-                index=bar.last_index,
-                prediction=output.tolist(),
+                symbol=sample.bar.symbol,
+                interval=str(interval),
+                bar_start=sample.bar.start,
+                index=sample.bar.last_index,
+                prediction=output,
                 inputs_digest=inputs_digest(inputs),
-                ordinal=bar.ordinal,
+                ordinal=sample.bar.ordinal,
                 published_at="",
                 latency_ms=0.0,
                 epoch=model.epoch,
-            )
-            self.last[model.name] = bar.ordinal
-            yield prediction
+            ),
+            inputs,
+        )
+        for (sample, inputs), output in zip(kept, outputs.tolist(), strict=True)
+    ]
 
-    def inputs(self, model: Model, index: int) -> dict[str, Any] | None:
-        """Compute a model's inputs at a tick, or None where a feature rejects the sample or lacks history."""
-        others: dict[str, Float64Array] = {}
-        for feature in in_computing_order(model.inputs):
-            value = feature.compute(self.window, index, others)
-            if value is None:
-                return None
-            others[feature.name] = value
-        return {feature.name: others[feature.name].astype(model.dtype) for feature in model.inputs}
 
-    def wait_for_outcome(self, prediction: Prediction) -> None:
-        """Keep a published prediction until its label is known."""
-        self.pending.setdefault(prediction.model, []).append(prediction)
+@dataclass
+class Pending:
+    """One symbol's predictions that wait for their outcome, by model, in order."""
 
-    def scores(self) -> Iterator[Score]:
-        """Yield scores of pending predictions whose label the bars now tell; rejected ones are dropped."""
+    models: Sequence[Model]
+    waiting: dict[str, list[Prediction]] = field(default_factory=dict)
+
+    def add(self, prediction: Prediction) -> None:
+        """Keep a prediction until its label is known."""
+        self.waiting.setdefault(prediction.model, []).append(prediction)
+
+    def scores(self, window: SymbolWindow) -> Iterator[tuple[Model, Score]]:
+        """Yield scores of those whose label the window now tells; rejected ones are dropped."""
         for model in self.models:
-            waiting = self.pending.get(model.name, [])
+            waiting = self.waiting.get(model.name, [])
             if model.label is None:
                 waiting.clear()
             while waiting:
                 try:
-                    outcome = model.label.compute(self.window, waiting[0].index, {})  # type: ignore[union-attr]
+                    outcome = model.label.compute(window, waiting[0].index, {})  # type: ignore[union-attr]
                 except NeedMoreData:
                     break
                 prediction = waiting.pop(0)
                 if outcome is not None:
-                    yield Score(**msgspec.structs.asdict(prediction), outcome=np.ravel(outcome).tolist())
+                    yield model, Score(**msgspec.structs.asdict(prediction), outcome=np.ravel(outcome).tolist())

@@ -12,7 +12,8 @@ import numpy as np
 from lit.features.intervals import Interval
 from lit.features.library import load_features
 from lit.processors.app import run
-from lit.serving.deployment import DeploymentConfig, deployment_app
+from lit.serving.config import DeploymentConfig
+from lit.serving.deployment import deployment_app
 from lit.serving.predictions import Model
 from lit.streams.workspace import Workspace
 
@@ -20,9 +21,9 @@ from lit.streams.workspace import Workspace
 class Share:
     """A model that needs no training: the share of closes above the mean close."""
 
-    def predict(self, inputs: Mapping[str, Any]) -> Any:
-        closes = inputs["bars"][:, 3]
-        return np.array([(closes > closes.mean()).mean()])
+    def predict_many(self, inputs: Mapping[str, Any]) -> Any:
+        closes = inputs["bars"][:, :, 3]
+        return (closes > closes.mean(axis=1, keepdims=True)).mean(axis=1, keepdims=True)
 
 
 def config(bootstrap: str, name: str) -> DeploymentConfig:

@@ -1,4 +1,4 @@
-"""A deployment over Kafka: warm start, one prediction a bar through kills, each scored by its label."""
+"""A deployment over Kafka: warm start from bars and from ticks, one prediction a bar through kills, its scores."""
 
 from __future__ import annotations
 
@@ -6,41 +6,73 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from lit.features.bars import BarBuilder, Bars
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
 from lit.features.library import load_features, save_feature
+from lit.processors.bars import BarPartition, BarsConfig
 from lit.processors.delivery import read_messages
-from lit.serving.predictions import inputs_digest
+from lit.serving.config import DeploymentConfig
+from lit.serving.partition import Arrival, DeploymentPartition
+from lit.serving.predictions import Model, inputs_digest
 from lit.streams import topics
 from lit.streams.clients import producer
-from lit.streams.records import Bar, Prediction, Score, encode_json
-from lit.streams.tick import END_OF_TIME
+from lit.streams.codec import encode
+from lit.streams.records import Bar, Prediction, Score
+from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
 from lit.streams.workspace import Workspace
-from tests.deployment_worker import config
+from tests.deployment_worker import Share, config
 from tests.tape import real_ticks
 
-WARM = 200
+MINUTE = Interval.parse("1minute")
 
 
-def publish(bootstrap: str, topic: str, bars: list[Bar]) -> None:
+def send(bootstrap: str, topic: str, tape: TickBlock, first: int, stop: int, size: int = 700) -> None:
     sender = producer(bootstrap)
-    for bar in bars:
-        sender.produce(topic, key=bar.symbol.encode(), value=encode_json(bar))
+    for at in range(first, stop, size):
+        message = encode(tape.slice(at, min(at + size, stop)))
+        sender.produce(topic, key=message.key, value=message.value, headers=message.headers)
     assert sender.flush(30) == 0
 
 
-def records(bootstrap: str, topic: str, kind: type) -> list:  # type: ignore[type-arg]
+def records(bootstrap: str, topic: str, kind: type) -> list[Any]:
     return [
-        msgspec.json.decode(message.value(), type=kind)
+        msgspec.json.decode(message.value() or b"", type=kind)
         for partition in range(topics.PARTITIONS)
         for message in read_messages(bootstrap, topic, partition)
     ]
+
+
+def bars_until(tape: TickBlock, stop: int, interval: Interval = MINUTE) -> list[Bar]:
+    return list(BarBuilder(interval).update(tape.slice(0, stop)).records(tape.symbol, interval))
+
+
+@contextmanager
+def worker(bootstrap: str, data: Path, name: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.deployment_worker", bootstrap, str(data), name]
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.05)
 
 
 @pytest.mark.kafka
@@ -53,46 +85,151 @@ def test_each_new_bar_has_one_prediction_and_one_score_though_the_deployment_is_
     save_feature(workspace, "up", "atr_up", {"rate": 14, "size": 1, "unit": "minute"})
     wanted = config(kafka, "served")
     wanted.create_topics()
-    tape = real_ticks("IBM.N", 1)
-    builder = BarBuilder(Interval.parse("1minute"))
-    columns = Bars.concat([builder.update(tape), builder.advance(END_OF_TIME)])
-    bars = list(columns.records("IBM.N", "1minute"))
-    publish(kafka, wanted.bars_topic, bars[:WARM])
-
-    log = tmp_path / "worker.log"
-    command = [sys.executable, "-m", "tests.deployment_worker", kafka, str(tmp_path), "served"]
-    for at in range(WARM, len(bars), (len(bars) - WARM) // 2 + 1):
-        part = bars[at : at + (len(bars) - WARM) // 2 + 1]
-        with log.open("ab") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out)
-        try:
-            deadline = time.monotonic() + 60
-            while not list(read_messages(kafka, wanted.state_topic, _partition(kafka, wanted.bars_topic))):
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
-                time.sleep(0.1)
-            publish(kafka, wanted.bars_topic, part)
-            last = at == WARM
-            goal = at - WARM + (len(part) // 2 if last else len(part))
-            while len(records(kafka, wanted.predictions_topic, Prediction)) < goal:
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
-                time.sleep(0.05)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-    made = records(kafka, wanted.predictions_topic, Prediction)
-    assert [p.ordinal for p in made] == list(range(WARM, len(bars)))
+    tape, log = real_ticks("IBM.N", 1), tmp_path / "worker.log"
+    warm, half = 6_000, 10_000
+    send(kafka, wanted.ticks_topic, tape, 0, warm)
+    number = partition_of(kafka, wanted.ticks_topic)
+    expected = [bar.ordinal for bar in bars_until(tape, len(tape))[len(bars_until(tape, warm)) :]]
+    for first, stop in ((warm, half), (half, len(tape))):
+        with worker(kafka, tmp_path, "served", log) as process:
+            until(lambda: any(read_messages(kafka, wanted.state_topic, number)), process, log)
+            before = len(records(kafka, wanted.predictions_topics[0], Prediction))
+            send(kafka, wanted.ticks_topic, tape, first, stop, size=40)
+            goal = (before + 20) if stop < len(tape) else len(expected)  # the first is killed amid its work
+            until(lambda g=goal: len(records(kafka, wanted.predictions_topics[0], Prediction)) >= g, process, log)  # type: ignore[misc]
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    assert [p.ordinal for p in made] == expected
     adapter = DatasetAdapter.of_blocks([tape])
     inputs, label = load_features(workspace, ["bars", "up"])
     for prediction in made[::25]:
         value = inputs.compute(adapter, prediction.index, {})
         assert value is not None
         assert prediction.inputs_digest == inputs_digest({"bars": value.astype("float32")})
-    scores = records(kafka, wanted.scores_topic, Score)
+    scores = records(kafka, wanted.scores_topics[0], Score)
     assert len({s.ordinal for s in scores}) == len(scores) > 50
     for score in scores[::10]:
         assert score.outcome == label.compute(adapter, score.index, {}).tolist()  # type: ignore[union-attr]
 
 
-def _partition(bootstrap: str, topic: str) -> int:
-    return next(n for n in range(topics.PARTITIONS) if list(read_messages(bootstrap, topic, n)))
+class Recorder:
+    """A model that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray[Any, Any]] = []
+
+    def predict_many(self, inputs: dict[str, Any]) -> Any:
+        rows = np.concatenate([np.asarray(value).reshape(len(value), -1) for value in inputs.values()], axis=1)
+        self.seen += list(rows)
+        return rows[:, :1]
+
+
+def record_bars(bootstrap: str, team: str, stream: str, intervals: list[str], until_offset: int) -> None:
+    """Let the bars processor record bars and states up to an offset."""
+    wanted = BarsConfig(bootstrap, team, stream, tuple(Interval.parse(text) for text in intervals))
+    wanted.create_topics()
+    for number in range(topics.PARTITIONS):
+        messages = [m for m in read_messages(bootstrap, wanted.ticks_topic, number) if (m.offset() or 0) < until_offset]
+        if messages:
+            partition = BarPartition(wanted, number)
+            for message in messages:
+                partition.take(_Event(message))
+            partition.write(partition.close_group())
+
+
+class _Event:
+    def __init__(self, message: Any) -> None:
+        self.message = _Message(message)
+
+
+class _Message:
+    def __init__(self, message: Any) -> None:
+        self.key, self.value, self.headers = message.key(), message.value(), message.headers()
+        self.offset, self.partition = message.offset(), message.partition()
+
+
+def arrivals(bootstrap: str, topic: str, partition: int, first: int) -> list[Arrival]:
+    return [
+        Arrival(m.offset() or 0, m.key() or b"", m.value() or b"", m.headers(), time.time())
+        for m in read_messages(bootstrap, topic, partition, first)
+    ]
+
+
+def partition_of(bootstrap: str, topic: str) -> int:
+    return next(n for n in range(topics.PARTITIONS) if next(read_messages(bootstrap, topic, n), None))
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("recorded", ["nothing", "bars of a minute", "all bars", "more than the deployment knows"])
+def test_a_warm_started_model_sees_what_a_dataset_would_show_it_whatever_was_recorded(
+    kafka: str, tmp_path: Path, recorded: str
+) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "minutes", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
+    save_feature(workspace, "fives", "unit_bar", {"count": 6, "size": 5, "unit": "minute"})
+    (workspace.folder("scripts") / "last_price.py").write_text(
+        '"""Prices of the last trades.\n\nReturns\n-------\n[ now, before ]\n"""\n\n\n'
+        "def feature(adapter, index, params={}, other_features={}):\n"
+        "    return [adapter[index]['Price'], adapter[index - 300]['Price']] if index >= 300 else []\n"
+    )
+    save_feature(workspace, "prices", "last_price", {})
+    features = load_features(workspace, ["minutes", "fives", "prices"])
+    name = recorded.replace(" ", "-")
+    wanted = DeploymentConfig(kafka, "demo", name, name, MINUTE)
+    wanted.create_topics()
+    tape, warm, later = real_ticks("IBM.N", 1), 7_000, 9_000
+    send(kafka, wanted.ticks_topic, tape, 0, warm)
+    number = partition_of(kafka, wanted.ticks_topic)
+    end = len(arrivals(kafka, wanted.ticks_topic, number, 0))
+    if recorded == "bars of a minute":
+        record_bars(kafka, "demo", name, ["1minute"], end)
+    elif recorded == "all bars":
+        record_bars(kafka, "demo", name, ["1minute", "5minute"], end - 2)
+    first, second = Recorder(), Recorder()
+    partition = DeploymentPartition(wanted, [Model("m", features, None, first)], number)
+    assert partition.position == end - 1 and not first.seen
+    send(kafka, wanted.ticks_topic, tape, warm, warm + 1_000)
+    partition.take(arrivals(kafka, wanted.ticks_topic, number, end))
+    send(kafka, wanted.ticks_topic, tape, warm + 1_000, later)
+    if recorded == "more than the deployment knows":
+        record_bars(kafka, "demo", name, ["1minute", "5minute"], 10**9)
+    partition = DeploymentPartition(wanted, [Model("m", features, None, second)], number)  # it comes back later
+
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    expected = bars_until(tape, later)[len(bars_until(tape, warm)) :]
+    assert [p.ordinal for p in made] == [bar.ordinal for bar in expected]
+    assert first.seen and second.seen
+    adapter = DatasetAdapter.of_blocks([tape])
+    for bar, seen in zip(expected, first.seen + second.seen, strict=True):
+        values = [np.ravel(f.compute(adapter, bar.last_index, {})).astype(np.float32) for f in features]  # type: ignore[arg-type]
+        assert np.concatenate(values).tobytes() == seen.astype(np.float32).tobytes()
+
+
+@pytest.mark.kafka
+def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_them(
+    kafka: str, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "bars", "unit_bar", {"count": 5, "size": 1, "unit": "minute"})
+    (bars,) = load_features(workspace, ["bars"])
+    wanted = DeploymentConfig(kafka, "demo", "together", "together", MINUTE)
+    wanted.create_topics()
+    tape = real_ticks("IBM.N", 1).slice(0, 3000)
+    sizes: list[int] = []
+
+    class Counting(Share):
+        def predict_many(self, inputs: Any) -> Any:
+            sizes.append(len(inputs["bars"]))
+            return super().predict_many(inputs)
+
+    partition = DeploymentPartition(wanted, [Model("m", [bars], None, Counting())], 0)
+    batch: list[Arrival] = []
+    for number in range(100):
+        symbol = f"S{number}"
+        for item in (TickBlock(symbol, 0, tape.batch), Watermark(symbol, END_OF_TIME, len(tape))):
+            message = encode(item)
+            batch.append(Arrival(len(batch), message.key, message.value, message.headers, time.time()))
+    partition.take(batch)
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    count = len(Bars.concat([BarBuilder(MINUTE).update(tape)])) + 1 - 5
+    assert len(made) == 100 * count and len({(p.symbol, p.ordinal) for p in made}) == len(made)
+    assert len(sizes) == 1 and sizes[0] == len(made)

@@ -128,7 +128,7 @@ def deployment(
     from lit.logs import configure
     from lit.processors.app import run
     from lit.serving.deployment import deployment_app
-    from lit.serving.opening import config_of, load_deployment, open_model
+    from lit.serving.opening import config_of, load_deployment, open_models
     from lit.settings import Settings
     from lit.streams.broker import kafka
     from lit.streams.errors import UserError
@@ -140,7 +140,7 @@ def deployment(
     found = load_deployment(workspace, name)
     if not found.output.models:
         raise UserError(f"deployment {name!r} has no model: choose at least one vault item for it")
-    models = [open_model(workspace, model) for model in found.output.models]
+    models = open_models(workspace, found)
     with kafka(settings.data, settings.kafka) as bootstrap:
         config = config_of(workspace, found, bootstrap, settings.replication)
         config.create_topics()

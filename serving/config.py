@@ -1,0 +1,69 @@
+"""What a deployment's worker needs to know; names of everything follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lit.features.intervals import Interval
+from lit.streams import topics
+
+#: Ends the names of the topics of shadow models.
+SHADOW = ".shadow"
+
+
+@dataclass(frozen=True)
+class DeploymentConfig:
+    """A deployment as its file in `preview/` describes it.
+
+    Parameters
+    ----------
+    tickers
+        Symbols that are served, with or without their venue (`AAPL` is `AAPL.O` too); none: all.
+    """
+
+    bootstrap: str
+    team: str
+    name: str
+    stream: str
+    interval: Interval
+    tickers: tuple[str, ...] = ()
+    replication: int = 1
+
+    def serves(self, symbol: str) -> bool:
+        """Whether a symbol is wanted."""
+        return not self.tickers or symbol in self.tickers or symbol.rpartition(".")[0] in self.tickers
+
+    @property
+    def app_id(self) -> str:
+        """Consumer group and begin of the transactional ids."""
+        return f"lit.{self.team}.deployment.{self.name}".replace(" ", "_")
+
+    @property
+    def ticks_topic(self) -> str:
+        """The input."""
+        return topics.ticks(self.team, self.stream).name
+
+    @property
+    def predictions_topics(self) -> tuple[str, str]:
+        """Predictions, and those of shadow models."""
+        return (
+            topics.predictions(self.team, self.name).name,
+            topics.predictions(self.team, self.name + SHADOW).name,
+        )
+
+    @property
+    def scores_topics(self) -> tuple[str, str]:
+        """Scores, and those of shadow models."""
+        return topics.scores(self.team, self.name).name, topics.scores(self.team, self.name + SHADOW).name
+
+    @property
+    def state_topic(self) -> str:
+        """Where each partition's progress is kept."""
+        return topics.state(self.team, "deployment", self.name).name
+
+    def create_topics(self) -> None:
+        """Create input, outputs and state as far as they are missing."""
+        wanted = [topics.ticks(self.team, self.stream), topics.state(self.team, "deployment", self.name)]
+        for name in (self.name, self.name + SHADOW):
+            wanted += [topics.predictions(self.team, name), topics.scores(self.team, name)]
+        topics.create_topics(self.bootstrap, *wanted, replication=self.replication)

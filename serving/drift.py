@@ -1,0 +1,137 @@
+"""How far a model's inputs have moved from those that it was trained on: the population stability index.
+
+PSI over bins is ``sum((live - trained) * ln(live / trained))`` of the shares of samples in each bin (Siddiqi, Credit
+Risk Scorecards, 2006, ch. 7: below 0.1 nothing to see, above 0.25 a shift). Bins are the deciles of the training asset.
+Of a feature of several rows the last is taken: windows that follow each other share all the others.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lit.streams.errors import LitError
+from lit.streams.tick import Float64Array
+from lit.streams.workspace import Workspace
+
+BINS = 10
+#: Samples that live shares are of, and how many there must be before they say something.
+LIVE, ENOUGH = 500, 100
+#: An empty bin counts as this share: the logarithm needs one.
+_LEAST = 1e-4
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """Inputs of a training asset.
+
+    Parameters
+    ----------
+    digest
+        The asset's.
+    edges
+        Feature → for each column the inner edges of its bins, ascending (fewer where values repeat).
+    shares
+        Feature → for each column the share of the asset's samples in each bin.
+    """
+
+    digest: str
+    columns: dict[str, list[str]]
+    edges: dict[str, list[list[float]]]
+    shares: dict[str, list[list[float]]]
+
+
+def last_row(values: Any) -> Float64Array:
+    """Return (n, columns) of values (n, columns) or (n, rows, columns)."""
+    array = np.asarray(values, np.float64)
+    return array[:, -1] if array.ndim == 3 else array
+
+
+def reference_of(digest: str, columns: Mapping[str, list[str]], values: Mapping[str, Any]) -> Reference:
+    """Return the reference of samples: feature → (n, columns) or (n, rows, columns)."""
+    edges: dict[str, list[list[float]]] = {}
+    shares: dict[str, list[list[float]]] = {}
+    for name, samples in values.items():
+        rows = last_row(samples)
+        inner = [np.unique(np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])) for column in rows.T]
+        edges[name] = [edge.tolist() for edge in inner]
+        shares[name] = [_shares(column, edge).tolist() for column, edge in zip(rows.T, inner, strict=True)]
+    return Reference(digest, {name: list(columns[name]) for name in values}, edges, shares)
+
+
+def _shares(column: Float64Array, edges: Any) -> Float64Array:
+    places = np.searchsorted(np.asarray(edges, np.float64), column, side="right")
+    return np.bincount(places, minlength=len(edges) + 1) / max(len(column), 1)
+
+
+def psi(expected: Any, actual: Any) -> float:
+    """Return the population stability index of two lists of shares."""
+    e, a = np.maximum(expected, _LEAST), np.maximum(actual, _LEAST)
+    return float(np.sum((a - e) * np.log(a / e)))
+
+
+@dataclass
+class DriftTally:
+    """The latest inputs of a model against its reference."""
+
+    reference: Reference
+    _rows: dict[str, deque[Float64Array]] = field(default_factory=dict)
+
+    def add(self, inputs: Mapping[str, Any]) -> None:
+        """Take a sample's inputs."""
+        for name in self.reference.edges:
+            self._rows.setdefault(name, deque(maxlen=LIVE)).append(last_row(np.asarray(inputs[name])[None])[0])
+
+    def values(self) -> dict[str, float]:
+        """Return `feature.column` → PSI; empty while too few samples were seen."""
+        found: dict[str, float] = {}
+        for name, rows in self._rows.items():
+            if len(rows) < ENOUGH:
+                return {}
+            table = np.stack(rows)
+            for number, column in enumerate(self.reference.columns[name]):
+                live = _shares(table[:, number], self.reference.edges[name][number])
+                found[f"{name}.{column}"] = round(psi(self.reference.shares[name][number], live), 6)
+        return found
+
+
+def reference_for(workspace: Workspace, item: Any) -> Reference | None:
+    """Return the reference of a vault item: kept beside it, else made of its asset; None if that is gone or another.
+
+    Parameters
+    ----------
+    item
+        A `lit.trainer.vault.VaultItem`.
+    """
+    from lit.trainer.asset import Asset, asset_path
+
+    origin = item.lineage.get("asset", {})
+    kept: Path = item.path / "reference.json"
+    try:
+        found = msgspec.json.decode(kept.read_bytes(), type=Reference)
+        if found.digest == origin.get("digest"):
+            return found
+    except (OSError, msgspec.MsgspecError):
+        pass
+    try:
+        path, _ = asset_path(workspace, origin["schema"]["name"])
+        with Asset(path) as asset:
+            if asset.digest != origin.get("digest"):
+                return None
+            values = {name: _last_rows(asset, name) for name in item.features}
+    except (LitError, OSError, KeyError, TypeError):
+        return None
+    made = reference_of(asset.digest, {spec.name: list(spec.columns) for spec in item.inputs}, values)
+    draft = kept.with_name(".draft.reference.json")
+    draft.write_bytes(msgspec.json.encode(made))
+    draft.replace(kept)
+    return made
+
+
+def _last_rows(asset: Any, name: str) -> Float64Array:
+    return np.concatenate([last_row(chunk[name]) for chunk in asset.chunks([name])])
