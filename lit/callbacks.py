@@ -8,6 +8,8 @@ from typing import Any
 from keras.callbacks import Callback
 
 from lit.code_run import CodeRun, current
+from lit.trainer.runfolder import save_model
+from lit.trainer.trust import own_layers
 
 
 def csv(models: bool = True) -> Callback:
@@ -44,6 +46,7 @@ class _Epochs(Callback):  # type: ignore[misc]  # Keras has no types
                 "inputs": inputs,
                 "label": _spec(model.outputs[0], "output"),
                 "asset": {},
+                "own_layers": own_layers(model),
                 "nodes": [
                     {"node": layer.name, "component": type(layer).__name__, "parameters": layer.count_params()}
                     for layer in model.layers
@@ -73,10 +76,7 @@ class _Epochs(Callback):  # type: ignore[misc]  # Keras has no types
         if rate is not None:
             row["learning_rate"] = float(rate)
         if self._models:
-            path = self._run.folder.model(number)
-            draft = path.with_name(f".draft.{path.name}")
-            self.model.save(draft, include_optimizer=False)
-            draft.replace(path)
+            save_model(self.model, self._run.folder, number)
         self._run.log({**row, **(logs or {})}, epoch=number)
 
 

@@ -12,11 +12,23 @@ from lit.serving.safe_load import load_model
 from lit.streams.errors import UserError
 from lit.trainer.asset import FeatureSpec
 from lit.trainer.backend import load
+from lit.trainer.trust import rebuild
 from lit.trainer.vault import VaultItem
 
 Array = npt.NDArray[np.float32]
 #: Samples that `predict_many` computes at a time: fixed, as a prediction's last bits depend on it.
 BATCH = 64
+
+
+def open_model(item: VaultItem) -> Any:
+    """Return a vault item's model: from its file alone, or with its own layers where these are trusted.
+
+    Raises
+    ------
+    UserError
+        If the file is refused, or needs code that nobody has allowed.
+    """
+    return rebuild(item) if item.own_layers else load_model(item.model)
 
 
 class Predictor:
@@ -41,7 +53,7 @@ class Predictor:
         UserError
             If the model file is refused, or does not take the item's features.
         """
-        model = load_model(item.model)
+        model = open_model(item)
         shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
         if shapes != [spec.shape for spec in item.inputs]:
             raise UserError(

@@ -82,7 +82,8 @@ def test_a_keras_program_leaves_a_run_with_a_row_and_a_model_an_epoch(
     perf = folder.perf()
     assert [row["epoch"] for row in perf] == list(range(1, len(perf) + 1)) and perf
     assert {"seconds", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"} <= perf[0].keys()
-    assert {path.name for path in folder.models.iterdir()} == {f"model.{n}.h5" for n in range(1, len(perf) + 1)}
+    models = {f"model.{n}.{suffix}" for n in range(1, len(perf) + 1) for suffix in ("h5", "keras")}
+    assert {path.name for path in folder.models.iterdir()} == models
     assert (folder.path / "description.txt").read_text() == "digits\n"
     assert folder.read_json("features.json")["inputs"][0]["shape"] == [28, 28]
 

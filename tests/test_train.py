@@ -49,7 +49,8 @@ def test_the_run_folder_has_the_promised_files(
     seen = {path.name for path in folder.path.iterdir() if not path.name.startswith(".")}
     promised = {"definition.json", "description.txt", "features.json", "log.txt", "perf.csv", "session.txt"}
     assert seen == promised | {"saved_models"}
-    assert {path.name for path in folder.models.iterdir()} == {f"model.{n}.h5" for n in (1, 2, 3, 4)}
+    models = {f"model.{n}.{suffix}" for n in (1, 2, 3, 4) for suffix in ("h5", "keras")}
+    assert {path.name for path in folder.models.iterdir()} == models
     assert folder.perf() == trained[1]
     assert [item["name"] for item in folder.read_json("features.json")["inputs"]] == ["bars", "atr"]
 

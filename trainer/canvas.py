@@ -81,6 +81,11 @@ def load_canvas(workspace: Workspace, name: str) -> Canvas:
     return parse_canvas(path.read_bytes())
 
 
+def delete_canvas(workspace: Workspace, name: str) -> None:
+    """Delete a canvas of the team, if it exists."""
+    (workspace.path("models") / f"{checked_name(name, 'canvas')}.json").unlink(missing_ok=True)
+
+
 def canvases(workspace: Workspace) -> list[str]:
     """List the team's canvases by name."""
     return sorted(path.stem for path in workspace.path("models").glob("*.json"))

@@ -134,8 +134,16 @@ def load_components(workspace: Workspace) -> dict[str, Component]:
 def save_component(workspace: Workspace, name: str, source: str) -> Component:
     """Write a component of the team; a broken one is kept too, and says so."""
     component = read_component(name, source)
-    (workspace.folder("components") / f"{checked_name(name, 'component')}.py").write_text(source, "utf-8")
+    path = workspace.folder("components") / f"{checked_name(name, 'component')}.py"
+    draft = path.with_suffix(".draft")
+    draft.write_text(source, "utf-8")
+    draft.replace(path)
     return component
+
+
+def delete_component(workspace: Workspace, name: str) -> None:
+    """Delete a component of the team, if it exists; a shipped one comes back as it was shipped."""
+    (workspace.path("components") / f"{checked_name(name, 'component')}.py").unlink(missing_ok=True)
 
 
 def _constant(tree: ast.Module, name: str, default: Any) -> Any:

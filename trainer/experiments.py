@@ -20,8 +20,9 @@ from lit.trainer.asset import Asset, asset_path
 from lit.trainer.backend import checked_device
 from lit.trainer.canvas import Canvas, parse_canvas, problems
 from lit.trainer.component import load_components
+from lit.trainer.environment import child_environment
 from lit.trainer.folds import Fold, rows_of
-from lit.trainer.runfolder import ENDED, RunFolder
+from lit.trainer.runfolder import ENDED, RunFolder, Status
 
 _POLL_SECONDS = 0.1
 
@@ -31,7 +32,7 @@ class RunSummary:
     """What came of a run; `metrics` is the best epoch's row of perf.csv."""
 
     run: int
-    status: str
+    status: Status
     epochs: int
     best_epoch: int
     metrics: dict[str, float] = field(default_factory=dict)
@@ -132,11 +133,15 @@ def wait(
             on_epoch(event.detail)
     result = summary(folder)
     if result.status == "failed":
-        session = folder.session()
-        text = session.get("error") or f"its process ended; the log says: {' / '.join(folder.log_tail(3))}"
-        kind = UserError if session.get("exit_code") == UserError.exit_code else FaultError
-        raise kind(f"run {folder.name} failed: {text}")
+        kind = UserError if folder.session().get("exit_code") == UserError.exit_code else FaultError
+        raise kind(f"run {folder.name} failed: {why_failed(folder)}")
     return result
+
+
+def why_failed(folder: RunFolder) -> str:
+    """Return what made a run fail: its own sentence, or the log's last lines if its process just ended."""
+    stated = str(folder.session().get("error") or "")
+    return stated or f"its process ended; the log says: {' / '.join(folder.log_tail(3))}"
 
 
 def follow(folder: RunFolder) -> Iterator[Event]:
@@ -218,7 +223,7 @@ def _spawn(folder: RunFolder, kafka: str | None) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=child_environment(),
         )
     # A starter that lives on must collect its child, or a dead run looks alive to others.
     _children.append(process)
@@ -230,7 +235,12 @@ def _spawn(folder: RunFolder, kafka: str | None) -> None:
 _children: list[subprocess.Popen[bytes]] = []
 
 
+def active(folder: RunFolder) -> bool:
+    """Tell whether a run has a process that can still be stopped or paused."""
+    return folder.status() not in ENDED and folder.alive()
+
+
 def _signal(folder: RunFolder, number: signal.Signals, what: str) -> None:
-    if not folder.alive():
+    if not active(folder):
         raise UserError(f"run {folder.name} is {folder.status()}: there is nothing to {what}")
     os.kill(int(folder.session()["pid"]), number)

@@ -62,7 +62,8 @@ def export_item(workspace: Workspace, name: str, folder: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     shutil.copyfile(item.model, draft / "model.h5")
-    shutil.copyfile(item.path / "item.json", draft / "item.json")
+    for other in ("item.json", *item.files):
+        shutil.copyfile(item.path / other, draft / other)
     (draft / "predict.py").write_text(_PROGRAM, "utf-8")
     (draft / "requirements.txt").write_text(_requirements(), "utf-8")
     (draft / "README.md").write_text(_readme(item), "utf-8")

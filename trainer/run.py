@@ -24,7 +24,7 @@ from lit.trainer.announce import Announcer
 from lit.trainer.canvas import node_of_role, parse_canvas
 from lit.trainer.component import read_component
 from lit.trainer.devicequeue import turn
-from lit.trainer.runfolder import RunFolder
+from lit.trainer.runfolder import RunFolder, save_model
 
 
 class _Interruption:
@@ -116,13 +116,13 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
 
         def on_epoch(row: Row) -> None:
             epoch = int(row["epoch"])
-            _save_model(training.model, folder.model(epoch))
+            save_model(training.model, folder, epoch)
             perf = [*folder.perf()[: epoch - 1], row]
             folder.write_perf(perf)
             kept = kept_epochs(hyper.keep, perf, hyper)
             for old in perf:
-                if int(old["epoch"]) not in kept:
-                    folder.model(int(old["epoch"])).unlink(missing_ok=True)
+                for suffix in ("h5", "keras") if int(old["epoch"]) not in kept else ():
+                    folder.model(int(old["epoch"]), suffix).unlink(missing_ok=True)
             folder.log(" ".join(f"{name} {value:.6g}" for name, value in row.items()))
             best = hyper.best(perf)
             folder.set_session(epoch=epoch, best_epoch=int(best["epoch"]) if best else epoch)
@@ -139,6 +139,8 @@ def _seed(definition: dict[str, Any], components: dict[str, Any]) -> int:
 
 
 def _describe(folder: RunFolder, compiled: Any, data: Any, promoted: bool) -> None:
+    from lit.trainer.trust import own_layers
+
     def plain(spec: Any) -> dict[str, Any]:
         return {"name": spec.name, "shape": list(spec.shape), "columns": list(spec.columns)}
 
@@ -156,18 +158,13 @@ def _describe(folder: RunFolder, compiled: Any, data: Any, promoted: bool) -> No
                     "test": len(data.validation if data.validation_rows is None else data.validation_rows),
                 },
             },
+            "own_layers": own_layers(compiled.model),
             "nodes": [
                 {"node": n.node, "component": n.component, "shape": list(n.shape), "parameters": n.parameters}
                 for n in compiled.nodes
             ],
         },
     )
-
-
-def _save_model(model: Any, path: Path) -> None:
-    draft = path.with_name(f".draft.{path.name}")
-    model.save(draft, include_optimizer=False)
-    draft.replace(path)
 
 
 def _failed(folder: RunFolder, text: str, code: int) -> int:

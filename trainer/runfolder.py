@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -23,7 +23,8 @@ from lit.streams.workspace import Workspace, checked_name
 
 #: A run that has been asked to start and has no process after this long did not start.
 START_SECONDS = 60.0
-ENDED = ("paused", "stopped", "finished", "failed")
+Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+ENDED: tuple[Status, ...] = ("paused", "stopped", "finished", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,17 @@ class RunFolder:
         """Where the model of an epoch is."""
         return self.models / f"model.{epoch}.{suffix}"
 
+    def model_epochs(self) -> list[int]:
+        """Return the epochs whose models are still there."""
+        names = (path.name.split(".") for path in self.models.glob("model.*.h5"))
+        return sorted(int(parts[1]) for parts in names if parts[1].isdigit())
+
+    @property
+    def description(self) -> str:
+        """What is tried, as its starter said it."""
+        path = self.path / "description.txt"
+        return path.read_text("utf-8").rstrip() if path.is_file() else ""
+
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder as a whole: readers see the old or the new one."""
         draft = self.path / f".{name}.draft"
@@ -134,10 +146,10 @@ class RunFolder:
         merged = self.session() | values
         self.write("session.txt", "".join(f"{key}: {json.dumps(value)}\n" for key, value in merged.items()))
 
-    def status(self) -> str:
+    def status(self) -> Status:
         """Return queued, running, paused, stopped, finished or failed; a dead process counts as failed."""
         session = self.session()
-        stated = str(session.get("status", "failed"))
+        stated: Status = session.get("status", "failed")
         if stated in ENDED or self.alive():
             return stated
         fresh = stated == "queued" and time.time() - float(session.get("requested", 0)) < START_SECONDS
@@ -180,6 +192,15 @@ class RunFolder:
         if self.announce:
             self.announce(event)
         return event
+
+
+def save_model(model: Any, folder: RunFolder, epoch: int) -> None:
+    """Save an epoch's model without its optimizer, in Keras' own format and, last, as the `.h5` that counts."""
+    for suffix in ("keras", "h5"):
+        path = folder.model(epoch, suffix)
+        draft = path.with_name(f".draft.{path.name}")
+        model.save(draft, **({} if suffix == "keras" else {"include_optimizer": False}))
+        draft.replace(path)
 
 
 def runs(workspace: Workspace, project: str | None = None) -> list[RunFolder]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ class VaultItem:
         What it predicts.
     digest : str
         `sha256:…` of the model file.
+    files : dict of str to str
+        Digests of the other model files, by name: `model.keras`.
+    own_layers : tuple of str
+        Layer classes that are a team's own or run code: such a model needs `lit.trainer.trust`.
+    code : str
+        `sha256:…` of canvas and component sources.
     lineage : dict
         Asset digest, schema (files, features), canvas and component sources.
     """
@@ -46,6 +52,9 @@ class VaultItem:
     metrics: dict[str, float] = field(default_factory=dict)
     notes: str = ""
     tags: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    own_layers: tuple[str, ...] = ()
+    code: str = ""
     lineage: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -71,9 +80,8 @@ def add(workspace: Workspace, project: str, run: int, epoch: int, name: str | No
     source = folder.model(epoch)
     row = next((row for row in folder.perf() if row["epoch"] == epoch), None)
     if row is None or not source.is_file():
-        kept = sorted(int(path.name.split(".")[1]) for path in folder.models.glob("model.*.h5"))
-        raise UserError(f"run {folder.name} has no model of epoch {epoch}: it has {kept}")
-    name = checked_name(name or f"{project} {run} {epoch}", "vault item")
+        raise UserError(f"run {folder.name} has no model of epoch {epoch}: it has {folder.model_epochs()}")
+    name = checked_name(name or default_name(project, run, epoch), "vault item")
     root = workspace.folder("vault")
     if (root / name).exists():
         raise UserError(f"vault item {name!r} exists: choose another name, or delete it first")
@@ -81,7 +89,10 @@ def add(workspace: Workspace, project: str, run: int, epoch: int, name: str | No
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     shutil.copyfile(source, draft / "model.h5")
+    if (other := folder.model(epoch, "keras")).is_file():
+        shutil.copyfile(other, draft / "model.keras")
     described, definition = folder.read_json("features.json"), folder.read_json("definition.json")
+    lineage = {"asset": described["asset"], **definition}
     record = {
         "project": project,
         "run": run,
@@ -93,11 +104,19 @@ def add(workspace: Workspace, project: str, run: int, epoch: int, name: str | No
         "metrics": row,
         "notes": "",
         "tags": [],
-        "lineage": {"asset": described["asset"], **definition},
+        "files": {path.name: file_digest(path) for path in draft.glob("*.keras")},
+        "own_layers": described.get("own_layers", []),
+        "code": code_digest(lineage),
+        "lineage": lineage,
     }
     _write(draft / "item.json", record)
     draft.replace(root / name)
     return load(workspace, name)
+
+
+def default_name(project: str, run: int, epoch: int) -> str:
+    """Return the name of an item that nobody named."""
+    return f"{project} {run} {epoch}"
 
 
 def load(workspace: Workspace, name: str) -> VaultItem:
@@ -115,7 +134,8 @@ def load(workspace: Workspace, name: str) -> VaultItem:
         known = ", ".join(item.name for item in items(workspace)) or "none"
         raise UserError(f"vault item {name!r} does not exist: there are {known}")
     item = _read(path)
-    if file_digest(item.model) != item.digest:
+    digests = {"model.h5": item.digest, **item.files}
+    if any(file_digest(path / file) != digest for file, digest in digests.items() if (path / file).is_file()):
         raise FaultError(f"the model file of vault item {name!r} has changed since it was put there: do not use it")
     return item
 
@@ -176,12 +196,11 @@ def deployments(workspace: Workspace, name: str) -> list[str]:
     return found
 
 
-def kept_of_run(folder: RunFolder) -> dict[int, list[str]]:
-    """Return which epochs of a run are in the vault, and under which names."""
-    found: dict[int, list[str]] = {}
-    for item in items(folder.workspace):
-        if (item.project, item.run) == (folder.project, folder.run):
-            found.setdefault(item.epoch, []).append(item.name)
+def kept_epochs_of(workspace: Workspace) -> dict[str, dict[int, list[str]]]:
+    """Return by run (`project/number`) which of its epochs are in the vault, and under which names."""
+    found: dict[str, dict[int, list[str]]] = {}
+    for item in items(workspace):
+        found.setdefault(f"{item.project}/{item.run}", {}).setdefault(item.epoch, []).append(item.name)
     return found
 
 
@@ -215,6 +234,14 @@ def file_digest(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
+def code_digest(lineage: Mapping[str, Any]) -> str:
+    """Return `sha256:…` of the canvas and component sources of a lineage; empty for a program's."""
+    if "canvas" not in lineage:
+        return ""
+    text = json.dumps([lineage["canvas"], lineage["components"]], sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
 def _write(path: Path, record: dict[str, Any]) -> None:
     draft = path.with_name(f".draft.{path.name}")
     draft.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -233,7 +260,7 @@ def _read(path: Path) -> VaultItem:
     record = json.loads((path / "item.json").read_text("utf-8"))
     record["inputs"] = tuple(_spec(data) for data in record["inputs"])
     record["label"] = _spec(record["label"])
-    record["tags"] = tuple(record["tags"])
+    record["tags"], record["own_layers"] = tuple(record["tags"]), tuple(record.get("own_layers", ()))
     return VaultItem(name=path.name, path=path, **record)
 
 

@@ -112,10 +112,10 @@ def list_runs(
 
 def show_run(run: Run, team: Team = "demo", as_json: AsJson = False) -> None:
     """Show a run: its state, its epochs, what of it is in the vault, its last log lines."""
-    from lit.trainer.vault import kept_of_run
+    from lit.trainer.vault import kept_epochs_of
 
     folder = _run(team, run)
-    kept = kept_of_run(folder)
+    kept = kept_epochs_of(folder.workspace).get(folder.name, {})
     record = {**_run_record(folder), "path": str(folder.path), "perf": folder.perf(), "vault": kept}
     if as_json:
         return typer.echo(json.dumps(record))

@@ -1119,23 +1119,14 @@ export interface components {
         CanvasFile: {
             /** Name */
             name: string;
-            /**
-             * Settings
-             * @default {}
-             */
-            settings: {
+            /** Settings */
+            settings?: {
                 [key: string]: unknown;
             };
-            /**
-             * Nodes
-             * @default []
-             */
-            nodes: components["schemas"]["CanvasNode"][];
-            /**
-             * Edges
-             * @default []
-             */
-            edges: components["schemas"]["CanvasEdge"][];
+            /** Nodes */
+            nodes?: components["schemas"]["CanvasNode"][];
+            /** Edges */
+            edges?: components["schemas"]["CanvasEdge"][];
         };
         /**
          * CanvasNode
@@ -1146,18 +1137,12 @@ export interface components {
             id: string;
             /** Component */
             component: string;
-            /**
-             * Properties
-             * @default {}
-             */
-            properties: {
+            /** Properties */
+            properties?: {
                 [key: string]: unknown;
             };
-            /**
-             * Position
-             * @default {}
-             */
-            position: {
+            /** Position */
+            position?: {
                 [key: string]: number;
             };
         };
@@ -2003,11 +1988,8 @@ export interface components {
              * @default
              */
             notes: string;
-            /**
-             * Tags
-             * @default []
-             */
-            tags: string[];
+            /** Tags */
+            tags?: string[];
         };
         /**
          * VaultView
