@@ -33,11 +33,14 @@ class Reads:
         Whether single ticks were read.
     future
         Whether bars of the future were asked for: the feature is a label.
+    ahead
+        Interval → how many of its bars were asked for after a sample's own, at the most.
     """
 
     intervals: set[Interval] = field(default_factory=set)
     ticks: bool = False
     future: bool = False
+    ahead: dict[Interval, int] = field(default_factory=dict)
 
 
 class _Recorder:
@@ -67,7 +70,7 @@ class _Recorder:
         future: bool = False,
         prevent_lookahead_bias: bool = True,
     ) -> Any:
-        self._note(unit, size, future)
+        self._note(count, unit, size, future)
         return self._adapter.get_bars(index, count, unit, size, future, prevent_lookahead_bias)
 
     def get_bars_batch(
@@ -79,12 +82,15 @@ class _Recorder:
         future: bool = False,
         prevent_lookahead_bias: bool = True,
     ) -> Any:
-        self._note(unit, size, future)
+        self._note(count, unit, size, future)
         return self._adapter.get_bars_batch(indices, count, unit, size, future, prevent_lookahead_bias)
 
-    def _note(self, unit: str, size: float, future: bool) -> None:
-        self._reads.intervals.add(Interval.of(unit, size))
+    def _note(self, count: int, unit: str, size: float, future: bool) -> None:
+        interval = Interval.of(unit, size)
+        self._reads.intervals.add(interval)
         self._reads.future |= bool(future)
+        if future:
+            self._reads.ahead[interval] = max(int(count), self._reads.ahead.get(interval, 0))
 
 
 def probe(features: Sequence[Feature]) -> dict[str, Reads]:
