@@ -35,7 +35,8 @@ def batch_rows(batch: pa.RecordBatch, first_row: int, columns: Mapping[str, str]
     for column in columns:
         if column in batch.schema.names:
             arrays[column] = _cast(column, columns[column], batch.column(column), bad)
-    return Rows(arrays, columns, batch.num_rows, name, _texts(batch, first_row), (), bad)
+    metadata = {key.decode(): value.decode() for key, value in (batch.schema.metadata or {}).items()}
+    return Rows(arrays, columns, batch.num_rows, name, _texts(batch, first_row), (), bad, metadata)
 
 
 def _cast(column: str, kind: str, values: pa.Array, bad: list[tuple[Mask, str]]) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lit.streams.ingest_times import NO_TIME, Mask, lenient_cast, moments
+from lit.streams.ingest_times import NO_TIME, Mask, lenient_cast, moments, since_midnight
 
 _TEXT = pa.dictionary(pa.int32(), pa.utf8())
 _NS = pa.timestamp("ns", "UTC")
@@ -49,6 +49,8 @@ class Rows:
         (place among all rows, reason) of rows with a wrong number of cells; they are not among `arrays`.
     bad
         Rows with an unusable cell, and why.
+    metadata
+        What the adapter's `batches` say of the file.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Rows:
         texts: Callable[[Sequence[int]], list[tuple[int, str]]],
         broken: Sequence[tuple[int, str]] = (),
         bad: Sequence[tuple[Mask, str]] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.metadata = metadata or {}
         self._arrays = dict(arrays)
         self._kinds = kinds
         self._length = length
@@ -138,7 +142,14 @@ class Rows:
         return np.asarray(np.where(days == NO_TIME, NO_TIME, days + clocks))
 
     def times(
-        self, name: str, date: str | None = None, *, form: str = "iso", unit: str = "ns", zone: str = "UTC"
+        self,
+        name: str,
+        date: str | None = None,
+        *,
+        form: str = "iso",
+        unit: str = "ns",
+        zone: str = "UTC",
+        midnight: str | None = None,
     ) -> npt.NDArray[np.int64]:
         """Return times as int64 ns since the epoch, UTC; rows without a readable one are refused.
 
@@ -150,13 +161,18 @@ class Rows:
             A `time` column of the days, where they stand apart: date, blank and time are read as one text.
         form, unit, zone
             See `lit.streams.ingest_times.moments`. A wall clock time that came twice or never is refused.
+        midnight
+            A day as `2013-10-07`: the column counts `unit`s since it began, by the wall clock of `zone`.
         """
         column = self[name]
         self.reject(self.blank(name), f"{name} is missing")
         if date is not None:
             self.reject(self.blank(date), f"{date} is missing")
             column = pc.binary_join_element_wise(self[date].cast(pa.utf8()), column.cast(pa.utf8()), " ")
-        stamps, bad = moments(column, form, unit, zone)
+        if midnight is not None:
+            stamps, bad = since_midnight(column, midnight, unit, zone)
+        else:
+            stamps, bad = moments(column, form, unit, zone)
         self.reject(bad, f"{name} is not a time as {form if form != 'epoch' else 'count of ' + unit}")
         return stamps
 

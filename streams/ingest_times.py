@@ -56,6 +56,15 @@ def moments(column: pa.Array, form: str, unit: str, zone: str) -> Times:
     return _iso(column, zone) if form == "iso" else _pattern(column, form, zone)
 
 
+def since_midnight(column: pa.Array, day: str, unit: str, zone: str) -> Times:
+    """Read counts of units since a day began, by the wall clock of a zone."""
+    counts, bad = moments(column, "epoch", unit, zone)
+    begin = np.datetime64(day, "D").astype("datetime64[ns]").astype(np.int64)
+    empty = counts == NO_TIME
+    naive = pa.array(np.where(empty, 0, counts) + begin, pa.int64(), mask=empty).cast(_NS)
+    return _local(naive, zone, bad)
+
+
 def _iso(texts: pa.Array, zone: str) -> Times:
     trimmed = pc.utf8_trim(texts, " \t")
     exact, bad = lenient_cast(trimmed, _NS_UTC)
@@ -85,6 +94,9 @@ def _pattern(texts: pa.Array, pattern: str, zone: str) -> Times:
 def _epoch_texts(texts: pa.Array, unit: str) -> Times:
     _, digits = _unit(unit)
     exact, bad = lenient_cast(pc.utf8_trim(texts, " \t"), pa.decimal128(19, digits))
+    if not len(exact):
+        return np.zeros(0, np.int64), bad
+    # A decimal of 16 bytes holds its digits as one integer: with this many decimals, the count of ns.
     values = np.frombuffer(exact.buffers()[1], np.int64)[::2][exact.offset : exact.offset + len(exact)]
     return np.where(_null(exact), NO_TIME, values), bad
 

@@ -17,7 +17,15 @@ from lit.streams.errors import UserError
 
 #: Functions of an adapter that may take parameters.
 FUNCTIONS = ("read", "columns", "dialect", "batches")
-_KINDS = {"str": "text", "int": "integer", "float": "number", "bool": "boolean", "list": "list", "dict": "table"}
+_KINDS = {
+    "str": "text",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "list": "list",
+    "tuple": "list",
+    "dict": "table",
+}
 _EXAMPLES = {
     "text": "a text",
     "integer": "a whole number",
@@ -86,10 +94,14 @@ def declared(tree: ast.Module, where: str) -> dict[str, Parameter]:
             kind = _KINDS.get(type(value).__name__)
             if kind is None:
                 raise UserError(f"{place} needs a plain default: a text, number, True or False, list or dict")
-            parameter = Parameter(argument.arg, kind, value, texts.get(argument.arg, ""))
+            parameter = Parameter(argument.arg, kind, _plain(value), texts.get(argument.arg, ""))
             if found.setdefault(argument.arg, parameter) != parameter:
                 raise UserError(f"{place} has another default than in another function; make them the same")
     return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def taken_by(tree: ast.Module, function: str) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def _edges(exchange: str) -> npt.NDArray[np.int64]:
     midnights = (calendar.schedule.index + pd.Timedelta(days=1)).tz_localize(calendar.tz).tz_convert("UTC")
     opens, closes, ends = (
         pd.DatetimeIndex(times).tz_localize(None).as_unit("ns").asi8
-        for times in (calendar.opens.dt.tz_localize(None), calendar.closes.dt.tz_localize(None), midnights)
+        for times in (calendar.opens.dt.tz_convert(None), calendar.closes.dt.tz_convert(None), midnights)
     )
     ends = np.minimum(ends, np.append(opens[1:], np.iinfo(np.int64).max))  # Chicago reopens before midnight
     edges: npt.NDArray[np.int64] = np.stack([opens, closes, np.maximum(ends, closes)], axis=1).ravel()

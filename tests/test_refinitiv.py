@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit.streams.ingest import FileReport, read_ticks
+from lit.streams.errors import UserError
+from lit.streams.ingest import FileReport, read_ticks, verified
 from lit.streams.ingest_bytes import verify
 from lit.streams.sources import load_adapter
 from lit.streams.tick import TickBlock, from_iso
@@ -147,3 +149,64 @@ def test_a_team_edits_its_own_copy_of_the_adapter(workspace: Workspace) -> None:
     )
     blocks, report, _ = read(workspace, path)
     assert len(blocks["X.N"]) == 1 and report.skipped["odd lot"] == 1
+
+
+def test_corrections_and_cancels_change_no_tick_and_are_kept_beside(workspace: Workspace) -> None:
+    row = "X.N,Market Price,2013-10-07T14:00:0{}.000000000Z,-4,{},{},100,{}"
+    path = write(
+        workspace.data / "corrected.csv.gz",
+        DIRTY[0],
+        row.format(0, "Trade", 1.5, "@ [GV4_TEXT]"),
+        row.format(1, "Correction", 1.4, ""),
+        row.format(2, "Trade Cancel", 1.5, ""),
+        row.format(3, "Trade", 1.6, "CANCEL[PRC_QL2]"),
+        row.format(4, "Trade", 1.7, "@ [GV4_TEXT]"),
+        row.format(5, "Trade", -1, "@ [GV4_TEXT]"),
+    )
+    blocks, report, kept = read(workspace, path)
+    assert blocks["X.N"].price.tolist() == [1.5, 1.7]
+    assert report.skipped == {"correction": 1, "cancel": 2} and report.rejects == {"Price is not positive": 1}
+    assert {line.split(",")[0]: line.split(",")[1] for line in kept.splitlines()[1:]} == {
+        "3": "correction", "4": "cancel", "5": "cancel", "7": "Price is not positive",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "offset", "moment"),
+    [
+        ("01-MAY-2012", "07:36:55.641", "-4", "2012-05-01T11:36:55.641Z"),
+        ("20120501", "23:30:00.000", "-4", "2012-05-02T03:30:00Z"),  # the session's date is not that of UTC
+        ("2012-05-02", "00:10:00.5", "+2", "2012-05-01T22:10:00.5Z"),
+        ("01-MAY-2012", "12:00:00", "5.5", "2012-05-01T06:30:00Z"),
+    ],
+)
+def test_local_times_are_utc_by_the_gmt_offset(
+    workspace: Workspace, day: str, clock: str, offset: str, moment: str
+) -> None:
+    path = write(
+        workspace.data / "local.csv.gz",
+        "#RIC,Date[L],Time[L],GMT Offset,Type,Price,Volume",
+        f"X.N,{day},{clock},{offset},Trade,1.5,100",
+        f"X.N,{day},{clock},,Trade,1.5,100",
+        f"X.N,{day},{clock},east,Trade,1.5,100",
+    )
+    blocks, report, _ = read(workspace, path)
+    assert blocks["X.N"].timestamp.tolist() == [from_iso(moment)]
+    assert report.rejects == {"GMT Offset is not a number of hours": 2}
+
+
+def test_date_time_may_carry_an_offset_of_its_own(workspace: Workspace) -> None:
+    path = write(
+        workspace.data / "zoned.csv.gz", DIRTY[0], "X.N,M,2013-10-07T10:00:00.000000001-04:00,-4,Trade,1.5,100,ok"
+    )
+    blocks, _, _ = read(workspace, path)
+    assert blocks["X.N"].timestamp.tolist() == [from_iso("2013-10-07T14:00:00.000000001Z")]
+
+
+@pytest.mark.parametrize("left_out", ["Price", "Date-Time", "Type", "#RIC"])
+def test_a_file_without_a_needed_column_is_refused_by_name(workspace: Workspace, left_out: str) -> None:
+    names = [name for name in ("#RIC", "Date-Time", "Type", "Price", "Volume") if name != left_out]
+    path = write(workspace.data / "x.csv.gz", ",".join(names))
+    loaded = load_adapter(workspace, "refinitiv")
+    with pytest.raises(UserError, match=rf"misses the column\(s\) {re.escape(left_out)}"):
+        verified(path, loaded)
