@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from lit.api.routes.store import router
 from lit.streams.errors import FaultError
-from lit.streams.store import TickStore
+from lit.streams.store import TickRange, TickStore
 from lit.streams.store_clickhouse import open_embedded
 from lit.streams.store_http import HttpStore
 from lit.streams.store_open import open_store
@@ -97,6 +97,16 @@ def test_another_process_is_told_that_the_store_is_open(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
     assert "another process has the tick store" in done.stderr
     assert subprocess.run([sys.executable, "-c", other], capture_output=True).returncode == 0
+
+
+def test_ticks_of_an_older_store_are_summarised_when_it_is_opened(tmp_path: Path) -> None:
+    block = _block(0, 2500)
+    with open_embedded(tmp_path) as stores:
+        stores.team("demo").insert("s", 0, [(0, block)])
+        stores._engine.command("TRUNCATE TABLE tick_buckets")
+    with open_embedded(tmp_path) as stores:
+        (own,) = stores.team("demo").ranges.peaks("s", [TickRange("", "A", 0, 2500, True)], 2048)
+    assert own.tolist() == [block.timestamp[2047], block.timestamp[2499]]
 
 
 WRITER = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -231,12 +230,3 @@ def test_any_string_is_read_or_refused_and_a_quoted_one_is_itself(text: str) -> 
         quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
         found = parse(quoted)
         assert found.text == text  # type: ignore[union-attr]
-
-
-def test_ticks_of_an_older_store_are_summarised_when_it_is_opened(tmp_path: Path) -> None:
-    with open_embedded(tmp_path) as stores:
-        stores.team("demo").insert("s", 0, [(0, BLOCKS[0])])
-        stores._engine.command("TRUNCATE TABLE tick_buckets")
-    with open_embedded(tmp_path) as stores:
-        (own,) = stores.team("demo").ranges.peaks("s", WHOLE[:1], 8 * BUCKET_TICKS)
-    assert own.tolist() == [BLOCKS[0].timestamp.max()]
