@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "log_returns": {"count": 3},
     "realised_volatility": {"count": 2, "rate": 3},
     "trade_imbalance": {"rate": 11},
+    "imbalance_bar": {"count": 2, "by": "volume", "size": 2, "span": 2, "trades": 24},
     "time_of_day": {},
     "session": {},
     "return_next_bars": {"count": 2},
@@ -144,7 +146,7 @@ def test_a_script_computes_the_same_over_an_adapter_of_other_making(name: str) -
         assert ours is None or np.allclose(ours, other, rtol=1e-12)
 
 
-NO_SECOND_BAR = {name: {"unit": "day"} for name in SMALL if name != "trade_imbalance"}
+NO_SECOND_BAR = {name: {"unit": "day"} for name in SMALL if name not in ("trade_imbalance", "imbalance_bar")}
 
 
 @pytest.mark.parametrize("name", sorted(set(SMALL) - SAMPLERS - {"time_of_day", "session"}))
@@ -300,6 +302,41 @@ def test_trade_imbalance_counts_trades_above_and_below_the_last_price() -> None:
     signs = pd.Series(np.sign(np.diff(price))).replace(0, np.nan).ffill().fillna(0).to_numpy()
     got = values("trade_imbalance", {"rate": 50}, MIDDAY)
     assert np.allclose(got, [signs.mean(), (signs * volume).sum() / volume.sum()])
+
+
+def imbalance_reference(price: list[float], volume: list[float], by: str, size: int, span: int) -> list[list[float]]:
+    """Imbalance bars as section 2.3.2.1 of the book tells them, trade by trade."""
+    signs: list[int] = []
+    for before, now in itertools.pairwise(price):
+        signs.append(1 if now > before else -1 if now < before else signs[-1] if signs else 0)
+    trades = list(zip(signs, price[1:], volume[1:], strict=True))
+    flow = [b * {"tick": 1.0, "volume": v, "dollar": v * p}[by] for b, p, v in trades]
+    expected_flow, expected_size = sum(flow[:size]) / size, float(size)
+    bars: list[list[float]] = []
+    held: list[int] = []
+    for t in range(size, len(flow)):
+        held.append(t)
+        theta = sum(flow[i] for i in held)
+        if theta == 0 or abs(theta) < expected_size * abs(expected_flow):
+            continue
+        prices, sizes = [trades[i][1] for i in held], [trades[i][2] for i in held]
+        bars.append([prices[0], max(prices), min(prices), prices[-1], len(held), sum(sizes)])
+        bars[-1] += [sum(sizes) / len(held), max(sizes), theta]
+        expected_flow += 2 / (span + 1) * (theta / len(held) - expected_flow)
+        expected_size += 2 / (span + 1) * (len(held) - expected_size)
+        expected_size = min(max(expected_size, size / 10), size * 10)
+        held = []
+    return bars
+
+
+@pytest.mark.parametrize("by", ["tick", "volume", "dollar"])
+def test_imbalance_bars_are_the_book_s(by: str) -> None:
+    params = {"count": 8, "by": by, "size": 30, "span": 10, "trades": 2500}
+    window = slice(MIDDAY - 2499, MIDDAY + 1)
+    expected = imbalance_reference(ticks().price[window].tolist(), ticks().volume[window].tolist(), by, 30, 10)
+    got = values("imbalance_bar", params, MIDDAY)
+    assert got.shape == (8, 9) and np.allclose(got, expected[-8:], rtol=1e-9)
+    assert len(expected) > 8 and (got[:, 8] != 0).all()
 
 
 def test_time_of_day_is_the_exchange_s() -> None:
