@@ -95,14 +95,15 @@ def plan_files(
 
 def blocks(plan: ReplayPlan, progress: ReplayProgress) -> Iterator[tuple[str, TickBlock]]:
     """Yield (mark, block) of a plan in order; positions count on over files."""
-    for batches in _files(plan, progress):
+    for batches in file_batches(plan, progress):
         for mark, symbol, batch in batches:
             first = progress.symbols.get(symbol, 0)
             progress.symbols[symbol] = first + batch.num_rows
             yield mark, TickBlock(symbol, first, batch)
 
 
-def _files(plan: ReplayPlan, progress: ReplayProgress) -> list[Iterator[tuple[str, str, pa.RecordBatch]]]:
+def file_batches(plan: ReplayPlan, progress: ReplayProgress) -> list[Iterator[tuple[str, str, pa.RecordBatch]]]:
+    """Return, for each file, what yields its (mark, symbol, ticks) in order."""
     return [_batches(plan, file, mark, progress) for mark, file in zip(plan.marks, plan.files, strict=True)]
 
 
@@ -201,7 +202,7 @@ def _items(
     plan: ReplayPlan, progress: ReplayProgress, pace: Pace | None
 ) -> Iterator[tuple[str, TickBlock | Watermark, int]]:
     if pace is not None:
-        yield from timeline(_files(plan, progress), pace, progress.symbols)
+        yield from timeline(file_batches(plan, progress), pace, progress.symbols)
         return
     for mark, block in blocks(plan, progress):
         yield mark, block, int(block.timestamp[-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -15,12 +17,15 @@ from lit.streams.tick import TickBlock, Watermark
 class Sender:
     """Produces blocks and watermarks to one topic; use `finish` to know that all arrived.
 
+    `acknowledged` is, by partition, the offset behind the last message that the broker has.
+
     A gap can never arise: librdkafka ends the producer rather than send what follows a lost message.
     """
 
     def __init__(self, bootstrap: str, topic: str, delivery_timeout: float) -> None:
         self._topic = topic
         self._bootstrap = bootstrap
+        self.acknowledged: dict[int, int] = {}
         self._failed: KafkaError | None = None
         self._producer = producer(
             bootstrap,
@@ -33,8 +38,21 @@ class Sender:
             },
         )
 
-    def send(self, item: TickBlock | Watermark, mark: str, time_ns: int) -> None:
+    def send(
+        self, item: TickBlock | Watermark, mark: str, time_ns: int, extra: Iterable[tuple[str, bytes]] = ()
+    ) -> None:
         """Hand over one message; its Kafka timestamp is `time_ns` in ms. Waits while the queue is full.
+
+        Parameters
+        ----------
+        item
+            A block or a watermark.
+        mark
+            Digest of what a replay read it from; empty: none.
+        time_ns
+            ns since the epoch.
+        extra
+            Further headers.
 
         Raises
         ------
@@ -42,7 +60,7 @@ class Sender:
             If a message could not be delivered.
         """
         message = encode(item)
-        headers = [*message.headers, ("replay", mark.encode())] if mark else message.headers
+        headers = [*message.headers, *extra, *([("replay", mark.encode())] if mark else [])]
         self.send_encoded(Encoded(message.key, message.value, headers), time_ns)
 
     def send_encoded(self, message: Encoded, time_ns: int) -> None:
@@ -65,6 +83,11 @@ class Sender:
             except KafkaException as error:
                 raise self._fault(error.args[0]) from error
 
+    def publish(self, topic: str, key: bytes, value: bytes, partition: int = -1) -> None:
+        """Hand over a message for another topic; one that the queue has no room for is dropped."""
+        with contextlib.suppress(BufferError):
+            self._producer.produce(topic, key=key, value=value, partition=partition)
+
     def poll(self, seconds: float) -> None:
         """Wait and serve delivery reports."""
         self._producer.poll(seconds)
@@ -82,8 +105,10 @@ class Sender:
         self._producer.purge()
         self._producer.flush(1)
 
-    def _on_delivery(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None and self._failed is None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.acknowledged[int(message.partition() or 0)] = int(message.offset() or 0) + 1
+        elif self._failed is None:
             self._failed = error
 
     def _on_error(self, error: Any) -> None:

@@ -11,21 +11,22 @@ from threading import Event
 import numpy as np
 import pyarrow as pa
 
-from lit.streams.tick import TickBlock, Watermark
+from lit.streams.errors import UserError
+from lit.streams.tick import TickBlock, Watermark, from_iso
 
 _MINUTE = 60_000_000_000
 #: At most one block a symbol in this much wall time.
 STEP_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pace:
-    """How fast market time passes.
+    """How fast market time passes; its speed may change while it does.
 
     Parameters
     ----------
     speed
-        Seconds of the market a second; 1 is as it was.
+        Seconds of the market a second; 1 is as it was, 0 as fast as possible.
     start
         Ticks before this time (ns) go out at once: they warm up what follows.
     max_gap
@@ -39,7 +40,23 @@ class Pace:
     @property
     def step(self) -> int:
         """Market time between two blocks, ns."""
-        return max(1, int(self.speed * STEP_SECONDS * 1e9))
+        return max(1, int(self.speed * STEP_SECONDS * 1e9)) if self.speed else _MINUTE
+
+
+def checked_pace(speed: float, start: str | None = None, max_gap: float = 5.0) -> Pace:
+    """Return a pace; `start` is ISO 8601 with zone.
+
+    Raises
+    ------
+    UserError
+        If a value cannot be.
+    """
+    if speed < 0 or max_gap <= 0:
+        raise UserError(f"speed {speed} of a replay must not be below 0, its max_gap {max_gap} above it")
+    try:
+        return Pace(speed, from_iso(start) if start else 0, max_gap)
+    except ValueError as error:
+        raise UserError(f"start of a replay: {error}") from None
 
 
 @dataclass(order=True)
@@ -122,18 +139,28 @@ def _over(
 
 
 class Clock:
-    """Waits until a market time has come."""
+    """Knows when a market time has come, and waits for it."""
 
-    def __init__(self, pace: Pace, stop: Event) -> None:
+    def __init__(self, pace: Pace, stop: Event | None = None) -> None:
         self._pace = pace
-        self._stop = stop
+        self._stop = stop or Event()
         self._market: int | None = None
         self._wall = 0.0
 
     def wait(self, due: int) -> None:
         """Wait until `due` (ns of the market), or until stopped."""
-        if due < self._pace.start:
-            return
+        left = self.left(due)
+        if left > 0:
+            self._stop.wait(left)
+
+    def pause(self, seconds: float) -> None:
+        """Take note that no market time passed for so long."""
+        self._wall += seconds
+
+    def left(self, due: int) -> float:
+        """Return how long to wait until `due` (ns of the market); market times are asked for in order, each once."""
+        if due < self._pace.start or not self._pace.speed:
+            return 0.0
         now = time.monotonic()
         if self._market is None:
             self._market, self._wall = due, now
@@ -141,5 +168,4 @@ class Clock:
         if target - now > self._pace.max_gap:
             target = now + self._pace.max_gap
         self._market, self._wall = due, max(target, now - 1.0)  # after a stall, catch up by a second at the most
-        if target > now:
-            self._stop.wait(target - now)
+        return target - now

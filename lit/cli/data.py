@@ -79,7 +79,7 @@ def replay_files(
 
 def _pace(speed: str, start: str) -> Pace | None:
     from lit.streams.errors import UserError
-    from lit.streams.live import ReplayParameters
+    from lit.streams.timeline import checked_pace
 
     if speed == "max":
         return None
@@ -87,7 +87,7 @@ def _pace(speed: str, start: str) -> Pace | None:
         factor = float(speed)
     except ValueError:
         raise UserError(f"speed {speed!r} is neither max nor a number such as 1 or 60") from None
-    return ReplayParameters([], speed=factor, start=start or None).pace()
+    return checked_pace(factor, start or None)
 
 
 def cache_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,70 +65,79 @@ def sink(
 def features(
     build: Annotated[int, typer.Option(help="number of the build, as in the team's logs folder")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
+    script_seconds: Annotated[float, typer.Option(help="how long one call of a script may take")] = 60.0,
+    memory_mb: Annotated[int, typer.Option(help="memory that this worker may take, in MB")] = 4096,
 ) -> None:
     """Compute a build's features and write its chunks; more workers of a build share its symbols."""
+    import sys
+
     from lit.logs import configure
     from lit.processors.app import run
-    from lit.processors.build import frozen_features, load_job
-    from lit.processors.features import features_app
+    from lit.processors.build import worker_job
+    from lit.processors.features import FeatureWorker, features_app
+    from lit.processors.job import load_job, logs_folder
+    from lit.processors.watch import Printed, ScriptLines, Watch, limit_memory
+    from lit.processors.workers import report_folder
     from lit.settings import Settings
     from lit.streams.broker import kafka
     from lit.streams.workspace import Workspace
 
     settings = Settings()
     configure(settings)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(ScriptLines())
+    sys.stdout = Printed()  # type: ignore[assignment]
     workspace = Workspace(settings.data, team)
     job = load_job(workspace, build)
     with kafka(settings.data, settings.kafka) as bootstrap:
-        run(features_app(job.job(workspace, bootstrap), frozen_features(job)))
+        worker = FeatureWorker(worker_job(workspace, job, bootstrap))
+        limit_memory(memory_mb << 20)
+        watch = Watch(worker, report_folder(logs_folder(workspace, build), job.attempt), script_seconds)
+        watch.start()
+        run(features_app(worker))
+        watch.stop()
 
 
 def stream(
     name: Annotated[str, typer.Option(help="the stream, a file in the team's streams folder")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
 ) -> None:
-    """Feed a stream's ticks into its topic, until its adapter has no more or Ctrl-C."""
+    """Feed a stream's ticks into its topic, or serve an output, until its adapter has no more or Ctrl-C."""
+    import asyncio
     import signal
-    from pathlib import Path
-    from threading import Event
 
     from lit.logs import configure
     from lit.settings import Settings
-    from lit.streams import topics
     from lit.streams.broker import kafka
-    from lit.streams.errors import UserError
-    from lit.streams.live import load_stream, replay_parameters
-    from lit.streams.replay import plan_files, replay
+    from lit.streams.live import load_stream
+    from lit.streams.live_run import run_stream
     from lit.streams.workspace import Workspace
 
-    settings, stop = Settings(), Event()
+    settings = Settings()
     configure(settings)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     workspace = Workspace(settings.data, team)
-    found = load_stream(workspace, name)
-    if found.adapter.name != "replay":
-        raise UserError(f"stream {name!r}: adapter {found.adapter.name!r} is unknown (there is: replay)")
-    parameters = replay_parameters(name, found)
-    pace = parameters.pace()
-    plan = plan_files(workspace, parameters.adapter, [workspace.root / "raw" / Path(p) for p in parameters.paths])
+    load_stream(workspace, name)
+
+    async def run(bootstrap: str) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_stream(workspace, name, bootstrap, stop, replication=settings.replication)
+
     with kafka(settings.data, settings.kafka) as bootstrap:
-        topic = topics.ticks(team, name)
-        topics.create_topics(bootstrap, topic, replication=settings.replication)
-        done = replay(bootstrap, topic.name, plan, pace=pace, stop=stop)
-    logging.getLogger("stream").info(
-        "%s: %d ticks sent, %s", name, done.sent, "stopped" if done.stopped else "at its end"
-    )
+        asyncio.run(run(bootstrap))
 
 
 def deployment(
     name: Annotated[str, typer.Option(help="the deployment, a file in the team's preview folder")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
+    after: Annotated[int | None, typer.Option(help="take over once this process has ended")] = None,
+    ready: Annotated[Path | None, typer.Option(help="file to make when ready to take over")] = None,
 ) -> None:
     """Predict at each closed bar of a deployment's stream, and score what was predicted."""
     from lit.logs import configure
     from lit.processors.app import run
-    from lit.serving.deployment import deployment_app
+    from lit.serving.deployment import await_end, deployment_app
     from lit.serving.opening import config_of, load_deployment, open_models
     from lit.settings import Settings
     from lit.streams.broker import kafka
@@ -144,5 +154,9 @@ def deployment(
     with kafka(settings.data, settings.kafka) as bootstrap:
         config = config_of(workspace, found, bootstrap, settings.replication)
         config.create_topics()
+        if ready is not None:
+            ready.touch()
+        if after is not None:
+            await_end(after)
         logging.getLogger("deployment").info("%s serves %s on %s", name, found.output.models, found.stream)
         run(deployment_app(config, models))
