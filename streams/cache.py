@@ -1,22 +1,29 @@
 """The cache: files as ticks in the store, one origin a file, so that a dataset is made of files in any order.
 
 A file's ticks go through the topic of its adapter (`ticks.<adapter>`), where the sink picks them up. Its origin is a
-digest over the file and the adapter: an edited adapter makes other ticks, so it makes another origin. A file counts as
-cached when the store has as many ticks of its origin as were sent.
+digest over the file and the adapter with its parameters: an edited adapter makes other ticks, so it makes another
+origin. A file counts as cached when the store has as many ticks of its origin as were sent.
+
+Ticks are sent once: a caching that was stopped or killed looks up what the topic has of its origin and goes on behind
+it. Where the topic ended when it began is noted first, so that no more of it need be searched.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import msgspec
 
-from lit.streams.errors import FaultError
+from lit.streams.errors import FaultError, LitError
 from lit.streams.ingest import FileReport, read_ticks, verified
 from lit.streams.ingest_bytes import SourceFile
 from lit.streams.quarantine import quarantine_path
@@ -42,6 +49,12 @@ class CachedFile(msgspec.Struct, frozen=True):
         Time of its first and last tick, ns as text.
     cached
         Whether the store has been seen to hold all of its ticks.
+    parameters
+        Those of the adapter that differ from its defaults.
+    mtime_ns
+        When the file was last changed, as it was sent.
+    skipped
+        Rows that are no ticks, by reason.
     """
 
     path: str
@@ -56,6 +69,32 @@ class CachedFile(msgspec.Struct, frozen=True):
     first: str
     last: str
     cached: bool = False
+    parameters: dict[str, Any] = {}
+    mtime_ns: int = 0
+    skipped: dict[str, int] = {}
+
+    @property
+    def current(self) -> bool:
+        """Whether the file is as it was when it was sent."""
+        try:
+            state = Path(self.path).stat()
+        except OSError:
+            return False
+        return state.st_size == self.size and self.mtime_ns in (0, state.st_mtime_ns)
+
+
+@dataclass
+class CacheProgress:
+    """How far the sending of a file is; `bytes` are decompressed ones."""
+
+    bytes: int = 0
+    total: int = 0
+    ticks: int = 0
+    sent: int = 0
+
+
+class CachingStoppedError(LitError):
+    """The caching of a file was stopped by its user; it goes on where it stopped."""
 
 
 def origin_of(file: SourceFile, adapter: Adapter) -> str:
@@ -70,37 +109,58 @@ def cache_file(
     bootstrap: str,
     topic: str,
     on_bytes: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    progress: CacheProgress | None = None,
+    stop: Event | None = None,
 ) -> CachedFile:
     """Send a file's ticks to the adapter's topic, as far as it lacks them, and note the file.
+
+    Parameters
+    ----------
+    on_bytes
+        Called with the decompressed bytes that were read, and their number in all.
+    parameters
+        Those of the adapter.
+    progress
+        Is kept up to date.
+    stop
+        Set it to stop after the block at hand.
 
     Raises
     ------
     UserError
         If the file is missing, broken or not what the adapter reads; nothing was sent then.
+    CachingStoppedError
+        If it was stopped.
     FaultError
         If Kafka does not take the ticks.
     """
-    adapter = load_adapter(workspace, adapter_name)
+    adapter = load_adapter(workspace, adapter_name, parameters)
     file = verified(path, adapter)
     origin = origin_of(file, adapter)
     known = cached_files(workspace).get(str(path))
     if known and known.origin == origin:
         return known
     report = FileReport(path)
-    done = 0
+    progress = progress or CacheProgress()
+    progress.total = file.raw_size
+    stop = stop or Event()
     spans: list[int] = []
 
     def advance(size: int) -> None:
-        nonlocal done
-        done += size
-        on_bytes(done, file.raw_size)
+        progress.bytes += size
+        on_bytes(progress.bytes, file.raw_size)
 
-    tail = Tail(bootstrap, topic)
+    tail = Tail(bootstrap, topic, _begin(workspace, origin, Tail(bootstrap, topic)))
     sender = Sender(bootstrap, topic, DELIVERY_SECONDS)
     counts: dict[str, int] = {}
     try:
         for piece in read_ticks(file, adapter, quarantine_path(workspace, path), report, on_bytes=advance):
             for start in range(0, piece.batch.num_rows, BLOCK_TICKS):
+                if stop.is_set():
+                    sender.finish()
+                    raise CachingStoppedError(f"{path}: stopped; caching it again goes on from here")
                 first = counts.get(piece.symbol, 0)
                 block = TickBlock(piece.symbol, first, piece.batch.slice(start, BLOCK_TICKS), origin)
                 counts[piece.symbol] = block.next_index
@@ -109,6 +169,8 @@ def cache_file(
                 rest = block.slice(last.next_index - first) if last else block
                 if len(rest):
                     sender.send(rest, "", int(rest.timestamp[-1]))
+                progress.ticks += len(block)
+                progress.sent += len(rest)
         sender.finish()
     except BaseException:
         sender.abandon()
@@ -119,7 +181,7 @@ def cache_file(
         str(path),
         adapter_name,
         origin,
-        path.stat().st_size,
+        file.size,
         report.rows,
         report.ticks,
         report.late,
@@ -127,9 +189,26 @@ def cache_file(
         list(counts.items()),
         str(min(spans, default=0)),
         str(max(spans, default=0)),
+        parameters=dict(adapter.parameters),
+        mtime_ns=file.mtime_ns,
+        skipped=dict(report.skipped),
     )
     _note(workspace, entry)
     return entry
+
+
+def _begin(workspace: Workspace, origin: str, tail: Tail) -> dict[int, int]:
+    """Return where in the topic an origin's first tick can be, by partition; noted when its first caching begins."""
+    tail.close()
+    path = caching_folder(workspace) / f"{origin.removeprefix('sha256:')}.begin.json"
+    try:
+        begin = msgspec.json.decode(path.read_bytes(), type=dict[int, int])
+    except (FileNotFoundError, msgspec.MsgspecError):
+        begin = {}
+    if set(begin) != set(tail.ends) or any(begin[number] > end for number, end in tail.ends.items()):
+        begin = dict(tail.ends) if not begin else dict.fromkeys(tail.ends, 0)  # of a topic that was made anew: all
+        write_file(path, msgspec.json.encode(begin))
+    return begin
 
 
 def await_cached(workspace: Workspace, entry: CachedFile, store: TickStore, seconds: float = 120.0) -> CachedFile:
@@ -165,12 +244,40 @@ def cached_files(workspace: Workspace) -> dict[str, CachedFile]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, CachedFile])
 
 
+def forget_file(workspace: Workspace, path: Path) -> CachedFile | None:
+    """Forget that a file was sent and return what was known of it; its ticks stay where they are."""
+    with _locked(workspace):
+        entries = cached_files(workspace)
+        entry = entries.pop(str(path), None)
+        if entry is not None:
+            _write(workspace, entries)
+    return entry
+
+
+def caching_folder(workspace: Workspace) -> Path:
+    """Return the folder that says what is to be cached and how far it is."""
+    folder = workspace.folder("raw") / ".caching"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file at once: a reader sees the old one or the new one, also after a crash."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
 def _note(workspace: Workspace, entry: CachedFile) -> None:
     with _locked(workspace):
-        entries = {**cached_files(workspace), entry.path: entry}
-        part = _registry(workspace).with_suffix(".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1))
-        part.replace(_registry(workspace))
+        _write(workspace, {**cached_files(workspace), entry.path: entry})
+
+
+def _write(workspace: Workspace, entries: dict[str, CachedFile]) -> None:
+    write_file(_registry(workspace), msgspec.json.format(msgspec.json.encode(entries), indent=1))
 
 
 def _registry(workspace: Workspace) -> Path:

@@ -114,6 +114,9 @@ class Rows:
         """Call `test` once for each distinct text of a column and return its answers for all rows."""
         column = self[name]
         answers = np.array([*(test(text) for text in column.dictionary.to_pylist()), blank])
+        possible = answers if column.null_count else answers[:-1]
+        if len(possible) and (possible == possible[0]).all():
+            return np.full(self._length, possible[0])
         codes = column.indices.fill_null(len(answers) - 1).to_numpy(zero_copy_only=False)
         return np.asarray(answers[codes])
 
