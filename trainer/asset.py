@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lit.streams.errors import FaultError, UserError
 from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
-from lit.trainer.hdf5 import open_samples, reading, sample_datasets
+from lit.trainer.hdf5 import check_provenance, open_samples, reading, sample_datasets
 from lit.trainer.shuffle import EpochOrder, Shard
 from lit.trainer.shuffle import Rows as Rows
 
@@ -102,6 +102,8 @@ class Asset:
         }
         if not self.features:
             raise FaultError(f"asset file {self.path} has no features: build it again")
+        for name in PROVENANCE:
+            check_provenance(self._data.get(name), name, self.path)
         counts = {name: len(item) for name, item in self._data.items()}
         self._count = next(iter(counts.values()))
         if len(set(counts.values())) > 1:

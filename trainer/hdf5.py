@@ -57,6 +57,22 @@ def sample_datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     return found
 
 
+def check_provenance(item: h5py.Dataset | None, name: str, path: Path) -> None:
+    """Refuse an `index`, `timestamp` or `symbol` that is not one number or text a sample; a file may lack them.
+
+    Raises
+    ------
+    UserError
+        If it is something else.
+    """
+    if item is None:
+        return
+    fits = h5py.check_string_dtype(item.dtype) is not None if name == "symbol" else item.dtype.kind in "iu"
+    if len(item.shape) != 1 or not fits:
+        wanted = "text" if name == "symbol" else "whole numbers"
+        raise _refusal(path, f"its {name} has the shape {item.shape} of {item.dtype}, and is {wanted}, one a sample")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn what HDF5 says of damaged data into a sentence."""
