@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class Layout:
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._bases = np.zeros(len(counts), np.int64)
         seen: dict[str, int] = {}
+        self._symbols = np.array([segment.symbol for segment in self.segments], dtype=object)
         for number, segment in enumerate(self.segments):
             self._bases[number] = seen.get(segment.symbol, 0)
             seen[segment.symbol] = int(self._bases[number]) + segment.count
@@ -54,11 +55,55 @@ class Layout:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.segments[number].symbol, int(index - self._starts[number] + self._bases[number])
 
+    def by_symbol(self, indices: Int64Array) -> list[tuple[str, Int64Array, Int64Array]]:
+        """Return (symbol, which of the indices are its, their positions in its sequence), by first appearance.
+
+        Raises
+        ------
+        IndexError
+            If the dataset has no such index.
+        """
+        outside = (indices < 0) | (indices >= len(self))
+        if outside.any():
+            raise IndexError(f"index {indices[outside][0]} is outside 0…{len(self) - 1}")
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        positions = indices - self._starts[numbers] + self._bases[numbers]
+        symbols = self._symbols[numbers]
+        found = []
+        for symbol in dict.fromkeys(symbols.tolist()):
+            where = np.flatnonzero(symbols == symbol)
+            found.append((symbol, where, positions[where]))
+        return found
+
     def indices(self, symbol: str, positions: Int64Array) -> Int64Array:
         """Return the dataset's indices of positions within a symbol's sequence."""
         numbers = np.array([n for n, s in enumerate(self.segments) if s.symbol == symbol and s.count], np.int64)
         held = numbers[np.searchsorted(self._bases[numbers], positions, side="right") - 1]
         return positions - self._bases[held] + self._starts[held]
+
+
+class SymbolReads(Protocol):
+    """One symbol's finished sequence, as `SymbolWindow` holds it in memory; indices count within it."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one tick."""
+        ...
+
+    def column(self, name: str, indices: Int64Array) -> npt.NDArray[Any]:
+        """Return one field of many ticks."""
+        ...
+
+    def get_bars(
+        self, index: int, count: int, unit: str, size: float, future: bool, prevent_lookahead_bias: bool
+    ) -> Float64Array:
+        """Return bars around one tick."""
+        ...
+
+    def get_bars_batch(
+        self, indices: Int64Array, count: int, unit: str, size: float, future: bool, prevent_lookahead_bias: bool
+    ) -> tuple[Float64Array, Int64Array]:
+        """Return bars around many ticks."""
+        ...
 
 
 class DatasetAdapter:
@@ -72,7 +117,7 @@ class DatasetAdapter:
         Which index is whose.
     """
 
-    def __init__(self, windows: Mapping[str, SymbolWindow], layout: Layout) -> None:
+    def __init__(self, windows: Mapping[str, SymbolReads], layout: Layout) -> None:
         self._windows = windows
         self.layout = layout
 
@@ -123,7 +168,7 @@ class DatasetAdapter:
         indices = np.asarray(indices, np.int64)
         parts = [
             (where, self._windows[symbol].column(name, positions))
-            for symbol, where, positions in self._by_symbol(indices)
+            for symbol, where, positions in self.layout.by_symbol(indices)
         ]
         out = np.empty(len(indices), parts[0][1].dtype if parts else np.float64)
         for where, values in parts:
@@ -144,18 +189,9 @@ class DatasetAdapter:
         values = np.full((len(indices), int(count), 8), np.nan)
         lengths = np.zeros(len(indices), np.int64)
         inside = np.flatnonzero((indices >= 0) & (indices < len(self)))
-        for symbol, where, positions in self._by_symbol(indices[inside]):
+        for symbol, where, positions in self.layout.by_symbol(indices[inside]):
             rows = inside[where]
             values[rows], lengths[rows] = self._windows[symbol].get_bars_batch(
                 positions, count, unit, size, future, prevent_lookahead_bias
             )
         return values, lengths
-
-    def _by_symbol(self, indices: Int64Array) -> list[tuple[str, Int64Array, Int64Array]]:
-        located = [self.layout.locate(int(index)) for index in indices]
-        symbols = np.array([symbol for symbol, _ in located], dtype=object)
-        positions = np.array([position for _, position in located], np.int64)
-        return [
-            (symbol, np.flatnonzero(symbols == symbol), positions[symbols == symbol])
-            for symbol in dict.fromkeys(symbols.tolist())
-        ]

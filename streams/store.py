@@ -51,7 +51,7 @@ class RangeReads(Protocol):
     """
 
     def columns(self, source: str, ranges: Sequence[TickRange], names: Sequence[str]) -> pa.Table:
-        """Return columns of ticks, range after range, in order of index; an adapter's own fields as text."""
+        """Return columns of ticks, range after range, in order of index; an adapter's own fields in their own types."""
 
     def extras(self, source: str, ranges: Sequence[TickRange]) -> dict[str, str]:
         """Return the fields beyond the tick model, and their Arrow types, as first ticks have them."""

@@ -10,16 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lit.streams.errors import FaultError
+from lit.streams.errors import FaultError, UserError
 from lit.streams.search import Condition
 from lit.streams.search_sql import COLUMN_OF, condition
 from lit.streams.store import BUCKET_TICKS, TickRange
+from lit.streams.store_rows import arrow_type
 from lit.streams.tick import TICK_SCHEMA, Int64Array
 
 if TYPE_CHECKING:
     from lit.streams.store_clickhouse import Engine
 
-_TYPES = {name: TICK_SCHEMA.field(name).type for name in TICK_SCHEMA.names}
+_TYPES = {
+    **{name: TICK_SCHEMA.field(name).type for name in TICK_SCHEMA.names},
+    "symbol": pa.dictionary(pa.int32(), pa.utf8()),
+    "Date-Time": pa.timestamp("ns", "UTC"),
+}
 _OF_TEAM = "team = {team:String} AND source = {source:String}"
 #: Of a run: name, how it merges, its column in `tick_buckets` and in `ticks`.
 _EXTREMES = (
@@ -42,6 +47,10 @@ class ClickHouseRanges:
     def columns(self, source: str, ranges: Sequence[TickRange], names: Sequence[str]) -> pa.Table:
         """Return columns of ticks, range after range."""
         where, values = _where(ranges)
+        own = set(names).difference(COLUMN_OF)
+        kinds = self.extras(source, ranges) if own else {}
+        if unknown := sorted(own.difference(kinds)):
+            raise UserError(f"these ticks have no field {unknown[0]!r}: there are {', '.join([*COLUMN_OF, *kinds])}")
         fields = []
         for number, name in enumerate(names):
             if name in COLUMN_OF:
@@ -59,7 +68,10 @@ class ClickHouseRanges:
                 f"the tick store has {table.num_rows:,} of {expected:,} ticks that {source!r} should have there: "
                 "cache its files again"
             )
-        found = {name: _cast(table.column(f"c{number}"), name) for number, name in enumerate(names)}
+        found = {
+            name: _cast(table.column(f"c{number}"), _TYPES.get(name) or arrow_type(kinds[name]))
+            for number, name in enumerate(names)
+        }
         return pa.table(found)
 
     def _rows(self, source: str, where: str, values: dict[str, Any], fields: list[str], many: bool) -> pa.Table:
@@ -180,13 +192,10 @@ def _contiguous(table: pa.Table, ranges: Sequence[TickRange]) -> bool:
     return np.array_equal(table.column("idx").to_numpy(), wanted)
 
 
-def _cast(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    wanted = _TYPES.get(name, pa.dictionary(pa.int32(), pa.utf8()) if name == "symbol" else None)
-    if wanted is None or column.type == wanted:
-        return column
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_dictionary(wanted) and not pa.types.is_dictionary(column.type):
-        column = pc.dictionary_encode(column)
-    return column.cast(wanted)
+        column = pc.dictionary_encode(column.cast(wanted.value_type))
+    return column if column.type == wanted else column.cast(wanted)
 
 
 def _aligned(one: TickRange) -> TickRange:

@@ -118,10 +118,15 @@ def to_block(table: pa.Table, symbol: str, first: int, origin: str) -> TickBlock
     fields = list(TICK_SCHEMA)
     for name, kind in kinds.items():
         found = _one(pc.map_lookup(_one(table.column("extras")), name, "first")).cast(pa.utf8())
-        wanted = _DICTIONARY if kind == "dictionary" else _KINDS[kind]
+        wanted = arrow_type(kind)
         columns.append(found.dictionary_encode() if kind == "dictionary" else found.cast(wanted))
         fields.append(pa.field(name, wanted))
     return TickBlock(symbol, first, pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields)), origin)
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """Return the type of an extra column by what `kinds` says."""
+    return _DICTIONARY if kind == "dictionary" else _KINDS[kind]
 
 
 def _one(column: Any) -> pa.Array:
