@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit.streams.errors import LitError, UserError
 from lit.streams.ingest_bytes import COMMA, Dialect
-from lit.streams.parameters import declared, digest_with, effective, taken_by
+from lit.streams.parameters import Parameter, declared, digest_with, effective, taken_by
 from lit.streams.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
@@ -173,6 +173,18 @@ def _from_source(name: str, path: Path, source: bytes, given: Mapping[str, Any])
         raise UserError(f"adapter {path}: COLUMNS {problem}; kinds are {', '.join(KINDS)}.")
     digest = digest_with(f"sha256:{hashlib.sha256(source).hexdigest()}", values)
     return Adapter(name, path, digest, columns, layouts, read, values, dialect, bound("batches"))
+
+
+def declared_parameters(workspace: Workspace, name: str) -> dict[str, Parameter]:
+    """Return the parameters of a team's adapter, from its source alone: nothing of it is run.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name, or its source is at fault.
+    """
+    path = adapter_path(workspace, name)
+    return declared(parsed_source(path, path.read_bytes()), f"adapter {path}")
 
 
 def parsed_source(path: Path, source: bytes) -> ast.Module:

@@ -1,4 +1,4 @@
-"""`lit replay` and `lit cache`: files into Kafka as ticks, and into the store."""
+"""`lit replay`: files into Kafka as ticks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("replay")(replay_files)
-    app.command("cache")(cache_files)
 
 
 def replay_files(
@@ -24,6 +23,7 @@ def replay_files(
     stream: Annotated[str, typer.Option(help="name of the stream: the ticks go to its topic")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
     adapter: Annotated[str, typer.Option(help="the source adapter that reads the files")] = "refinitiv",
+    param: Annotated[list[str] | None, typer.Option(help="a parameter of the adapter, as time_zone=UTC")] = None,
     speed: Annotated[str, typer.Option(help="max, or seconds of the market a second: 1, 60…")] = "max",
     start: Annotated[str, typer.Option(help="ISO time; with a speed: ticks before it go out at once")] = "",
     end: Annotated[bool, typer.Option(help="end each symbol's sequence behind the last file")] = False,
@@ -39,6 +39,7 @@ def replay_files(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from lit.cli.files import parameters_of
     from lit.settings import Settings
     from lit.streams import topics
     from lit.streams.broker import kafka
@@ -49,7 +50,8 @@ def replay_files(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     pace = _pace(speed, start)
-    plan = plan_files(Workspace(settings.data, team), adapter, files)
+    workspace = Workspace(settings.data, team)
+    plan = plan_files(workspace, adapter, files, parameters_of(workspace, adapter, param))
     topic = topics.ticks(team, stream)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with (
@@ -88,38 +90,6 @@ def _pace(speed: str, start: str) -> Pace | None:
     except ValueError:
         raise UserError(f"speed {speed!r} is neither max nor a number such as 1 or 60") from None
     return checked_pace(factor, start or None)
-
-
-def cache_files(
-    files: Annotated[list[Path], typer.Argument(help="tick files")],
-    team: Annotated[str, typer.Option(help="the team")] = "demo",
-    adapter: Annotated[str, typer.Option(help="the source adapter that reads the files")] = "refinitiv",
-) -> None:
-    """Put files into the tick store, through Kafka; what is there already is not sent again."""
-    from lit.settings import Settings
-    from lit.streams import topics
-    from lit.streams.broker import kafka
-    from lit.streams.cache import await_cached, cache_file
-    from lit.streams.store_open import open_store, running_server
-    from lit.streams.workspace import Workspace
-
-    settings = Settings()
-    workspace = Workspace(settings.data, team)
-    with kafka(settings.data, settings.kafka) as bootstrap:
-        topic = topics.ticks(team, adapter)
-        topics.create_topics(bootstrap, topic, replication=settings.replication)
-        entries = []
-        for path in files:
-            entry = cache_file(workspace, adapter, path.absolute(), bootstrap, topic.name)
-            typer.echo(f"{path.name}: {entry.ticks:,} ticks sent, {sum(entry.rejects.values()):,} rows refused")
-            entries.append(entry)
-        if settings.clickhouse or running_server(settings.data):
-            with open_store(settings.data, settings.clickhouse) as stores:
-                for entry in entries:
-                    await_cached(workspace, entry, stores.team(team))
-            typer.echo(f"{len(entries)} files cached")
-        else:
-            typer.echo("the ticks are in Kafka; the sink of a running `lit up` takes them into the store")
 
 
 def _sentence(summary: dict[str, object]) -> str:
