@@ -31,7 +31,7 @@ from lit.streams.workspace import Workspace
 
 log = logging.getLogger("stream")
 
-LOOK_SECONDS, REPORT_SECONDS, CHECKPOINT_SECONDS = 0.1, 1.0, 5.0
+LOOK_SECONDS, REPORT_SECONDS, CHECKPOINT_SECONDS = 0.1, 0.5, 5.0
 #: What an adapter's own mistake looks like, in contrast to a lost connection.
 _MISTAKES = (TypeError, NameError, AttributeError, LookupError, ArithmeticError, ImportError, AssertionError)
 #: An adapter that makes them so often in a row, without a tick in between, is at fault.

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
-import time
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lit.processors.delivery import read_messages
-from lit.streams import topics
-from lit.streams.codec import decode
 from lit.streams.errors import UserError
 from lit.streams.live import AdapterName, Stream, load_stream, save_stream
-from lit.streams.live_health import Health, read_health
+from lit.streams.live_health import read_health
 from lit.streams.live_run import run_stream
-from lit.streams.tick import TickBlock, Watermark, iso
+from lit.streams.tick import Watermark, iso
 from lit.streams.workspace import Workspace
+from tests.feeds import blocks, recorded, running, until
 from tests.tape import SAMPLES, SECOND, real_ticks
 
 pytestmark = pytest.mark.kafka
 START = 1_381_154_400 * SECOND  # Monday 7 October 2013, 14:00 UTC
 WEEK = 7 * 86_400 * SECOND
-
-
-def recorded(kafka: str, team: str, stream: str) -> dict[str, list[TickBlock | Watermark]]:
-    found: dict[str, list[TickBlock | Watermark]] = {}
-    topic = topics.ticks(team, stream).name
-    for partition in range(topics.PARTITIONS):
-        for message in read_messages(kafka, topic, partition):
-            item = decode(message.key(), message.value(), message.headers())
-            found.setdefault(item.symbol, []).append(item)
-    return found
-
-
-def blocks(items: list[TickBlock | Watermark]) -> list[TickBlock]:
-    found = [item for item in items if isinstance(item, TickBlock)]
-    edges = [(block.first_index, block.next_index) for block in found]
-    assert [first for first, _ in edges] == [0, *(stop for _, stop in edges[:-1])]
-    return found
 
 
 def small_file(path: Path, seconds: int = 100) -> Path:
@@ -60,26 +38,6 @@ def replay_of(workspace: Workspace, name: str, *paths: Path, **parameters: objec
 def change(workspace: Workspace, name: str, **parameters: object) -> None:
     stream = load_stream(workspace, name)
     save_stream(workspace, name, Stream(stream.adapter, {**stream.parameters, **parameters}))
-
-
-@contextlib.asynccontextmanager
-async def running(workspace: Workspace, name: str, kafka: str) -> AsyncIterator[asyncio.Task[None]]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(run_stream(workspace, name, kafka, stop))
-    try:
-        yield task
-    finally:
-        stop.set()
-        await task
-
-
-async def until(workspace: Workspace, name: str, holds: Callable[[Health], bool], task: asyncio.Task[None]) -> None:
-    deadline = time.monotonic() + 40
-    while (health := read_health(workspace, name)) is None or not holds(health):
-        if task.done():
-            task.result()
-        assert time.monotonic() < deadline, health
-        await asyncio.sleep(0.05)
 
 
 async def test_files_go_out_whole_and_a_second_run_sends_nothing(kafka: str, tmp_path: Path) -> None:
