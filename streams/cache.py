@@ -53,6 +53,8 @@ class CachedFile(msgspec.Struct, frozen=True):
         Those of the adapter that differ from its defaults.
     mtime_ns
         When the file was last changed, as it was sent.
+    adapter_digest
+        Of the adapter and its parameters, as they were.
     skipped
         Rows that are no ticks, by reason.
     """
@@ -72,6 +74,7 @@ class CachedFile(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
     mtime_ns: int = 0
     skipped: dict[str, int] = {}
+    adapter_digest: str = ""
 
     @property
     def current(self) -> bool:
@@ -119,7 +122,7 @@ def cache_file(
     Parameters
     ----------
     on_bytes
-        Called with the decompressed bytes that were read, and their number in all.
+        Called after each block with the decompressed bytes that were read, and their number in all.
     parameters
         Those of the adapter.
     progress
@@ -171,6 +174,7 @@ def cache_file(
                     sender.send(rest, "", int(rest.timestamp[-1]))
                 progress.ticks += len(block)
                 progress.sent += len(rest)
+                on_bytes(progress.bytes, file.raw_size)
         sender.finish()
     except BaseException:
         sender.abandon()
@@ -192,6 +196,7 @@ def cache_file(
         parameters=dict(adapter.parameters),
         mtime_ns=file.mtime_ns,
         skipped=dict(report.skipped),
+        adapter_digest=adapter.digest,
     )
     _note(workspace, entry)
     return entry
