@@ -230,6 +230,9 @@ class FeatureEngine:
         Every how many ticks a sample is tried; 1: at each tick.
     intervals
         Bar intervals that the features read (see `lit.features.probe`).
+    gathered
+        How many ticks are gathered before features are computed; 0: none, as a stream needs. It cannot be seen in
+        what comes out, but work on many samples at once is faster.
     skipped
         (first, stop) stretches whose ticks are read but not tried as samples, in order.
     on_failure
@@ -244,8 +247,10 @@ class FeatureEngine:
         intervals: Iterable[Interval] = (),
         skipped: Sequence[tuple[int, int]] = (),
         on_failure: OnFailure = lambda _: False,
+        gathered: int = 0,
     ) -> None:
         self._symbol = symbol
+        self._gathered, self._gathering = gathered, list[Samples]()
         self._resolution = resolution
         self._skipped = list(skipped)
         self._window = SymbolWindow(symbol, intervals)
@@ -260,6 +265,7 @@ class FeatureEngine:
     def settled(self) -> int:
         """All samples below this index have come out or were rejected."""
         waiting = [stage.waiting.index[0] for stage in self._stages if stage.waiting is not None]
+        waiting += [samples.index[0] for samples in self._gathering[:1]]
         return int(min(waiting, default=self._window.next_index))
 
     @property
@@ -291,6 +297,13 @@ class FeatureEngine:
         """Take the next block or watermark and return the samples that are complete now."""
         self._window.feed(item)
         samples = self._candidates(item)
+        if self._gathered:
+            if len(samples):
+                self._gathering.append(samples)
+            if sum(map(len, self._gathering)) < self._gathered and not self._window.ended:
+                return self.none
+            samples = Samples.concat([*self._gathering, samples[:0]])
+            self._gathering.clear()
         for stage in self._stages:
             samples = stage.run(self._window, samples)
         self._window.trim(self.settled)
