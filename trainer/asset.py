@@ -19,6 +19,7 @@ import numpy.typing as npt
 from lit.streams.errors import FaultError, UserError
 from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
+from lit.trainer.asset_folder import PARTS, asset_folder, part_folder, steady
 from lit.trainer.hdf5 import check_provenance, open_samples, reading, sample_datasets
 from lit.trainer.shuffle import EpochOrder, Shard
 from lit.trainer.shuffle import Rows as Rows
@@ -50,15 +51,26 @@ def asset_path(workspace: Workspace, schema: str, part: str = "train") -> tuple[
     UserError
         If the asset has not been built.
     """
-    promoted = workspace.path("assets", schema) / f"{part}.h5"
-    queued = workspace.path("assets", schema, "queue") / f"{part}.h5"
-    for path, is_promoted in ((promoted, True), (queued, False)):
-        if path.is_file():
-            return path, is_promoted
-    built = sorted(path.name for path in workspace.path("assets").glob("*") if path.is_dir())
-    raise UserError(
-        f"asset {schema!r} has no {part}.h5: build it first (`lit build`). Built so far: {', '.join(built) or 'none'}."
-    )
+    return _part_path(asset_folder(workspace, schema), part)
+
+
+def open_parts(workspace: Workspace, schema: str) -> tuple[Asset, Asset, bool]:
+    """Open train and test of an asset, both of one version, and say whether that has been promoted.
+
+    Raises
+    ------
+    UserError
+        If the asset has not been built, or its parts are of two builds.
+    """
+    folder = asset_folder(workspace, schema)
+    with steady(folder):
+        (train, promoted), (test, other) = (_part_path(folder, part) for part in PARTS)
+        opened = Asset(train), Asset(test)
+    if promoted != other or opened[0].schema != opened[1].schema:
+        for part in opened:
+            part.close()
+        raise UserError(f"{train} and {test} are of two builds: wait for the build, or build and promote again")
+    return *opened, promoted
 
 
 class Asset:
@@ -290,6 +302,14 @@ class Asset:
                 if first < last:
                     out[order[first:last]] = dataset[int(ascending[first]) : int(ascending[last - 1]) + 1]
         return out
+
+
+def _part_path(folder: Path, part: str) -> tuple[Path, bool]:
+    for where in ("promoted", "queue"):
+        path = part_folder(folder, where) / f"{part}.h5"
+        if path.is_file():
+            return path, where == "promoted"
+    raise UserError(f"asset {folder.name!r} has no {part}.h5: build it first (`lit build`)")
 
 
 def _columns(dataset: Any) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ import msgspec
 
 from lit.streams.errors import LitError
 from lit.trainer.asset import Asset
+from lit.trainer.asset_folder import PARTS
 from lit.trainer.audit import VERSION, Audit, Progress, audit
 from lit.trainer.horizon import horizons_of
 
-PARTS = ("train", "test")
 FILE = "audit.json"
 
 

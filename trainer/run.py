@@ -80,7 +80,7 @@ def _run(folder: RunFolder) -> int:
 def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
     folder.set_session(status="running")
     folder.log(f"training on {device}, process {os.getpid()}")
-    from lit.trainer.asset import Asset, asset_path
+    from lit.trainer.asset import open_parts
     from lit.trainer.backend import load, seed_everything
     from lit.trainer.compiler import compile_canvas
     from lit.trainer.folds import Fold, rows_of
@@ -92,21 +92,18 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
     canvas = parse_canvas(definition["canvas"])
     components = {name: read_component(name, source) for name, source in definition["components"].items()}
     with ExitStack() as stack:
-        parts = {}
-        for part in ("train", "test"):
-            path, promoted = asset_path(folder.workspace, canvas.settings["asset"], part)
-            parts[part] = stack.enter_context(Asset(path))
+        train, test, promoted = open_parts(folder.workspace, canvas.settings["asset"])
+        stack.enter_context(train)
+        stack.enter_context(test)
         if not promoted:
             folder.log("the asset has not been promoted: it is read from its queue")
         # Global random numbers are only drawn while the model is built: its layers then keep their own state.
         seed_everything(_seed(definition, components))
-        compiled = compile_canvas(canvas, components, parts["train"].features)
+        compiled = compile_canvas(canvas, components, train.features)
         hyper = Hyper.of(compiled.settings, definition.get("epochs"))
-        data = Data(parts["train"], parts["test"])
+        data = Data(train, test)
         if definition.get("fold"):
-            data = Data(
-                parts["train"], parts["train"], *rows_of(Fold(**definition["fold"]), data.train.read("timestamp"))
-            )
+            data = Data(train, train, *rows_of(Fold(**definition["fold"]), train.read("timestamp")))
         _describe(folder, compiled, data, promoted)
         output = node_of_role(canvas, components, "output")
         checkpoint = folder.state / "checkpoint.npz"
