@@ -8,12 +8,27 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from lit.api.auth.access import authorise, check_routes
 from lit.api.errors import add_handlers
 from lit.api.live.hub import Hub
+from lit.api.monitor import Monitor
 from lit.api.page import page_router
-from lit.api.routes import account, definitions, features, keys, live, models, records, runs, store, system, vault
+from lit.api.routes import (
+    account,
+    definitions,
+    deployments,
+    features,
+    keys,
+    live,
+    models,
+    records,
+    runs,
+    store,
+    system,
+    vault,
+)
 from lit.api.schemas import Problem, record_schemas
 from lit.api.services import Services
 from lit.trainer.inspector import Inspector
@@ -40,11 +55,14 @@ def create_app(services: Services) -> FastAPI:
     hub = Hub(services)
     services.live_symbols = hub.symbols
     inspector = Inspector()
+    monitor = Monitor(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        monitor.start()
         yield
         await hub.close()
+        await run_in_threadpool(monitor.stop)
         inspector.close()
 
     app = Application(
@@ -64,6 +82,7 @@ def create_app(services: Services) -> FastAPI:
         keys.router(services.keys),
         system.router(services),
         definitions.router(services),
+        deployments.router(services, monitor),
         features.router(services),
         records.router(services, hub),
         live.router(services, hub),

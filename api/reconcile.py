@@ -5,7 +5,7 @@ No process is started here and no clock is read: `plan` says what to do, `after_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lit.api.workers import Status, WorkerSpec
@@ -33,6 +33,8 @@ class WorkerState:
         All starts but the first.
     not_before
         When a worker in back-off may start.
+    renew
+        Whether a successor was asked for though nothing changed.
     """
 
     spec: WorkerSpec
@@ -43,6 +45,7 @@ class WorkerState:
     restarts: int = 0
     not_before: float = 0.0
     last_error: str | None = None
+    renew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +69,92 @@ class Forget:
     name: str
 
 
-Action = Start | Stop | Forget
+@dataclass(frozen=True, slots=True)
+class StartNext:
+    """Start a successor of this worker, which goes on meanwhile."""
+
+    spec: WorkerSpec
 
 
-def plan(desired: Iterable[WorkerSpec], known: Mapping[str, WorkerState], now: float) -> list[Action]:
+@dataclass(frozen=True, slots=True)
+class StopNext:
+    """End this worker's successor: it is not wanted any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """This worker has ended, and its successor takes its place."""
+
+    name: str
+
+
+Action = Start | Stop | Forget | StartNext | StopNext | Promote
+
+
+def plan(
+    desired: Iterable[WorkerSpec],
+    known: Mapping[str, WorkerState],
+    now: float,
+    successors: Mapping[str, WorkerState] | None = None,
+    ready: Container[str] = (),
+) -> list[Action]:
     """Return what brings reality nearer to what is desired; nothing, once they agree.
 
-    A worker whose command changed is stopped; once it is gone, the same function says to start the new one.
+    A worker that changed is stopped; once it is gone, the same function says to start the new one. One with `handover`
+    goes on until its successor is ready, or for ever if the successor fails.
+
+    Parameters
+    ----------
+    successors
+        Name → the state of a worker's successor.
+    ready
+        Names of those whose successor is ready.
     """
     wanted = {spec.name: spec for spec in desired}
+    waiting = successors or {}
     actions: list[Action] = []
     for name, state in known.items():
-        spec = wanted.get(name)
+        spec, following = wanted.get(name), waiting.get(name)
         if state.pid is not None:
-            if spec is None or spec.argv != state.spec.argv:
+            if spec is not None and spec.handover:
+                actions += _hand_over(spec, state, following, now, name in ready)
+            elif spec is None or changed(spec, state):
                 actions.append(Stop(name))
+        elif following is not None and following.pid is not None:
+            actions.append(Promote(name) if spec is not None and following.spec == spec else StopNext(name))
         elif spec is None:
             actions.append(Forget(name))
-        elif spec.argv != state.spec.argv or (state.status == "backoff" and now >= state.not_before):
+        elif changed(spec, state) or (state.status == "backoff" and now >= state.not_before):
             actions.append(Start(spec))
     actions += [Start(spec) for name, spec in wanted.items() if name not in known]
     return actions
 
 
+def changed(spec: WorkerSpec, state: WorkerState) -> bool:
+    """Whether a worker is not what it should be."""
+    return (spec.argv, spec.revision) != (state.spec.argv, state.spec.revision)
+
+
+def _hand_over(
+    spec: WorkerSpec, state: WorkerState, following: WorkerState | None, now: float, ready: bool
+) -> list[Action]:
+    """Return what to do about a running worker that may have a successor."""
+    if not changed(spec, state) and not state.renew:
+        return [StopNext(spec.name)] if following is not None and following.pid is not None else []
+    if following is None or following.pid is None:
+        again = following is None or changed(spec, following)
+        due = following is not None and following.status == "backoff" and now >= following.not_before
+        return [StartNext(spec)] if again or due else []
+    if changed(spec, following):
+        return [StopNext(spec.name)]
+    return [Stop(spec.name)] if ready else []
+
+
 def started(previous: WorkerState | None, spec: WorkerSpec, pid: int, now: float) -> WorkerState:
     """Return the state of a worker that was just started."""
-    if previous is None or previous.spec.argv != spec.argv:
+    if previous is None or changed(spec, previous):
         return WorkerState(spec, "starting", now, pid)
     return replace(previous, spec=spec, status="starting", since=now, pid=pid, restarts=previous.restarts + 1)
 

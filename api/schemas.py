@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lit.api.live.forming import Forming
 from lit.api.workers import Status as WorkerState
+from lit.serving.alerts import Alert
+from lit.serving.opening import Deployment
+from lit.serving.score_report import Comparison, ModelReport
 from lit.serving.score_summary import Summary
 from lit.streams.records import Bar, Prediction, Score
 
@@ -54,14 +57,15 @@ class StreamFile(Strict):
 
 
 class DeploymentOutput(Strict):
-    """Which models predict, and on what device."""
+    """Which models predict, and on what device; `shadow` ones predict unseen by users."""
 
     device: str = "cpu"
     models: list[str] = []
+    shadow: list[str] = []
 
 
 class DeploymentParameters(Strict):
-    """What a deployment reads; `ticker` null means all symbols of the stream."""
+    """What a deployment reads; `ticker` has symbols separated by commas, null means all of the stream."""
 
     ticker: str | None = None
     interval: str = "1minute"
@@ -71,9 +75,21 @@ class DeploymentFile(Strict):
     """`{team}/preview/{deployment}.json`."""
 
     name: str
-    output: DeploymentOutput
+    output: DeploymentOutput = DeploymentOutput()
     stream: str
     parameters: DeploymentParameters = DeploymentParameters()
+    alerts: dict[str, Any] = {}
+
+    def opened(self) -> Deployment:
+        """Return it as workers read it."""
+        return msgspec.convert(self.model_dump(), Deployment)
+
+
+class ChosenModel(Strict):
+    """A vault item for a deployment; `shadow`: unseen by users."""
+
+    model: str
+    shadow: bool = False
 
 
 class StreamView(BaseModel):
@@ -95,7 +111,9 @@ class DeploymentView(BaseModel):
     interval: str
     ticker: str | None
     models: list[str]
+    shadow: list[str]
     device: str
+    alerts: dict[str, Any]
     status: WorkerState
     last_error: str | None
 
@@ -192,8 +210,43 @@ class Scores(msgspec.Struct, frozen=True):
     summary: list[Summary]
 
 
+class StandingAlert(msgspec.Struct, frozen=True):
+    """A condition that stands."""
+
+    rule: str
+    subject: str
+
+
+class DeploymentHealth(msgspec.Struct, frozen=True):
+    """How a deployment is doing.
+
+    `lag` counts messages of ticks that wait; latencies are of the worst partition, from the arrival of the ticks that
+    close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
+    since the server started, oldest first.
+    """
+
+    name: str
+    status: str
+    partitions: int
+    lag: int
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+    last_prediction: str | None
+    predictions: dict[str, int]
+    drift: dict[str, dict[str, float]]
+    standing: list[StandingAlert]
+    alerts: list[Alert]
+
+
+class DeploymentReport(msgspec.Struct, frozen=True):
+    """How a deployment's models did, and each but the first against the first (the champion) on the same bars."""
+
+    models: list[ModelReport]
+    comparisons: list[Comparison]
+
+
 #: Answers made of records. `Forming` comes over the WebSocket alone, which OpenAPI does not describe.
-_RECORDS = (Bars, Predictions, Scores, Forming)
+_RECORDS = (Bars, Predictions, Scores, Forming, DeploymentHealth, DeploymentReport)
 
 
 def record_schemas() -> dict[str, Any]:

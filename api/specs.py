@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from lit.api import definitions
 from lit.api.definitions import intervals_of
@@ -38,7 +39,10 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
         specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
     specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
-    specs += [_spec(services, team, "deployment", name, "--name", name) for name in deployments]
+    for name, deployment in deployments.items():
+        if deployment.output.models or deployment.output.shadow:
+            spec = _spec(services, team, "deployment", name, "--name", name)
+            specs.append(replace(spec, revision=deployment.opened().revision, handover=True))
     return specs
 
 

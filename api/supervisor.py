@@ -24,7 +24,19 @@ import psutil
 from lit.api.auth.keys import write_private
 from lit.api.bound import bound_argv
 from lit.api.errors import NotFoundError
-from lit.api.reconcile import Forget, Start, Stop, WorkerState, after_exit, plan, settled, started
+from lit.api.reconcile import (
+    Forget,
+    Promote,
+    Start,
+    StartNext,
+    Stop,
+    StopNext,
+    WorkerState,
+    after_exit,
+    plan,
+    settled,
+    started,
+)
 from lit.api.workers import Survivor, WorkerSpec, WorkerStatus, last_sentence, rotate
 
 log = logging.getLogger(__name__)
@@ -34,6 +46,8 @@ TICK_SECONDS = 0.2
 LOOK_SECONDS = 2.0
 #: A worker commits and leaves its group within this time, else it is killed.
 STOP_SECONDS = 15.0
+#: Ends the key of a successor's process.
+NEXT = "+"
 
 
 class Supervisor:
@@ -56,6 +70,7 @@ class Supervisor:
         self._file = folder / "workers.json"
         self._environment = dict(os.environ if environment is None else environment)
         self._known: dict[str, WorkerState] = {}
+        self._next: dict[str, WorkerState] = {}
         self._children: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
         self._stopping: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -81,12 +96,16 @@ class Supervisor:
         return [_status(state, now) for _, state in sorted(known.items())]
 
     def restart(self, name: str) -> None:
-        """Stop a worker and start it anew; one that failed or is in back-off starts at once."""
+        """Start a worker anew, or a successor of it; one that failed or is in back-off starts at once."""
         with self._lock:
             state = self._known.get(name)
             if state is None:
                 raise NotFoundError(f"there is no worker {name!r}")
-            if state.pid is not None:
+            if state.pid is not None and state.spec.handover:
+                self._known[name] = replace(state, renew=True)
+                if name + NEXT not in self._children:
+                    self._next.pop(name, None)
+            elif state.pid is not None:
                 self._signal(name)
                 self._known[name] = replace(state, failures=0)
             else:
@@ -117,15 +136,27 @@ class Supervisor:
 
     def _act(self, specs: list[WorkerSpec]) -> None:
         changed = False
-        for action in plan(specs, self._known, time.monotonic()):
+        ready = {name for name, state in self._next.items() if state.pid and state.spec.ready.exists()}
+        for action in plan(specs, self._known, time.monotonic(), self._next, ready):
             match action:
                 case Start(spec):
+                    self._next.pop(spec.name, None)
                     self._start(spec)
+                    changed = True
+                case StartNext(spec):
+                    self._start_next(spec)
+                    changed = True
+                case StopNext(name):
+                    self._signal(name + NEXT)
+                case Promote(name):
+                    self._known[name] = replace(self._next.pop(name), restarts=self._known[name].restarts + 1)
+                    self._children[name] = self._children.pop(name + NEXT)
                     changed = True
                 case Stop(name):
                     self._signal(name)
                 case Forget(name):
                     del self._known[name]
+                    self._next.pop(name, None)
         if changed:
             self._write_survivors()
 
@@ -142,20 +173,34 @@ class Supervisor:
         self._known[spec.name] = started(previous, spec, child.pid, now)
         log.info("worker %s started as process %d", spec.name, child.pid)
 
-    def _spawn(self, spec: WorkerSpec) -> subprocess.Popen[bytes]:
+    def _start_next(self, spec: WorkerSpec) -> None:
+        """Start a successor of a running worker."""
+        previous, now = self._next.get(spec.name), time.monotonic()
+        spec.ready.unlink(missing_ok=True)
+        try:
+            child = self._spawn(spec, self._known[spec.name].pid)
+        except OSError as error:
+            said = f"could not be started: {error}"
+            self._next[spec.name] = after_exit(started(previous, spec, 0, now), 1, said, now, random.random())
+            return
+        self._next[spec.name] = started(previous, spec, child.pid, now)
+        log.info("successor of worker %s started as process %d", spec.name, child.pid)
+
+    def _spawn(self, spec: WorkerSpec, after: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker, or a successor of process `after`."""
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         rotate(spec.log)
         with spec.log.open("ab") as out:
             begin = out.tell()
             child = subprocess.Popen(
-                bound_argv(spec.argv),
+                bound_argv(spec.argv if after is None else spec.successor_argv(after)),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the server alone, which stops its workers in order
             )
-        self._children[spec.name] = child, begin
+        self._children[spec.name if after is None else spec.name + NEXT] = child, begin
         return child
 
     def _signal(self, name: str) -> None:
@@ -174,17 +219,33 @@ class Supervisor:
         for name, (child, begin) in list(self._children.items()):
             code = child.poll()
             if code is None:
-                self._known[name] = settled(self._known[name], now)
+                if not name.endswith(NEXT):
+                    self._known[name] = settled(self._known[name], now)
                 if name in self._stopping:
                     self._signal(name)
                 continue
             del self._children[name]
+            if name.endswith(NEXT):
+                self._next_ended(name.removesuffix(NEXT), code, begin)
+                continue
             state = self._known[name]
             if self._stopping.pop(name, None) is not None:
                 self._known[name] = replace(state, status="backoff", pid=None, since=now, not_before=now)
                 continue
             self._known[name] = after_exit(state, code, last_sentence(state.spec.log, begin), now, random.random())
             log.warning("worker %s ended (code %d): %s", name, code, self._known[name].last_error)
+
+    def _next_ended(self, name: str, code: int, begin: int) -> None:
+        """Note that a successor ended before it took over; the worker before it goes on."""
+        state, now = self._next[name], time.monotonic()
+        if self._stopping.pop(name + NEXT, None) is not None:
+            del self._next[name]
+            return
+        ended = after_exit(state, code, last_sentence(state.spec.log, begin), now, random.random())
+        self._next[name] = ended
+        said = f"the change is not in effect, the worker before it goes on: {ended.last_error}"
+        self._known[name] = replace(self._known[name], last_error=said, renew=False)
+        log.warning("successor of worker %s ended (code %d): %s", name, code, ended.last_error)
 
     def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS + 2.0
@@ -202,7 +263,8 @@ class Supervisor:
         for name, (child, _) in self._children.items():
             with contextlib.suppress(psutil.Error):
                 created = psutil.Process(child.pid).create_time()
-                alive[name] = Survivor(child.pid, created, list(self._known[name].spec.argv))
+                state = self._next[name.removesuffix(NEXT)] if name.endswith(NEXT) else self._known[name]
+                alive[name] = Survivor(child.pid, created, list(state.spec.argv))
         try:
             write_private(self._file, msgspec.json.encode(alive))
         except OSError as error:

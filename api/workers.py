@@ -27,12 +27,27 @@ class WorkerSpec:
         Its command.
     log
         File that its standard output and error go to.
+    revision
+        Changes with the files that it depends on: another revision is another worker.
+    handover
+        Whether a successor is started while it runs, and takes over when it is ready (`successor_argv`).
     """
 
     name: str
     role: str
     argv: tuple[str, ...]
     log: Path
+    revision: str = ""
+    handover: bool = False
+
+    @property
+    def ready(self) -> Path:
+        """File by which a successor says that it is ready."""
+        return self.log.with_suffix(".ready")
+
+    def successor_argv(self, pid: int) -> tuple[str, ...]:
+        """Return the command of a successor of process `pid`."""
+        return (*self.argv, "--after", str(pid), "--ready", str(self.ready))
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

@@ -7,11 +7,13 @@ came while nobody listened from the topic, so no offset of the consumer group ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import faust
+import psutil
 
 from lit.processors.app import create_app, end_process, guarded, raw_topic
 from lit.serving.config import DeploymentConfig
@@ -82,6 +84,8 @@ class _Owner:
     async def release(self) -> None:
         """Give all partitions up: whoever owns them next goes on from their states."""
         async with self._lock:
+            for partition in self._partitions.values():
+                await asyncio.to_thread(partition.save)
             self._partitions.clear()
             self._waiting.clear()
             self._count = 0
@@ -125,6 +129,14 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
         await owner.release()
 
     return app
+
+
+def await_end(process: int) -> None:
+    """Wait until a process has ended: a successor takes over where it stopped."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        watched = psutil.Process(process)
+        while watched.is_running() and watched.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
 
 
 async def _to_the_end(work: Any) -> None:

@@ -27,6 +27,8 @@ class Health(msgspec.Struct, frozen=True):
         Made since the worker started, by model.
     latency_ms_p50, latency_ms_p99
         From the arrival of the ticks that close a bar to publishing, of the last 1000 predictions; null without any.
+    last_prediction
+        When this worker published its last one, ISO 8601 UTC; null as long as it has not.
     drift
         Model → `feature.column` → population stability index; empty until 100 samples were seen.
     """
@@ -39,6 +41,7 @@ class Health(msgspec.Struct, frozen=True):
     predictions: dict[str, int]
     latency_ms_p50: float | None
     latency_ms_p99: float | None
+    last_prediction: str | None = None
     drift: dict[str, dict[str, float]] = {}
 
 
@@ -51,14 +54,16 @@ class HealthTally:
     end: int = 0
     drift: dict[str, dict[str, float]] = field(default_factory=dict)
     _made: dict[str, int] = field(default_factory=dict)
+    _last: str | None = None
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
 
     def arrived(self, position: int) -> None:
         """Count messages up to a position as taken."""
         self.end = max(self.end, position + 1)
 
-    def predicted(self, model: str, latency_ms: float) -> None:
+    def predicted(self, model: str, latency_ms: float, published_at: str) -> None:
         """Count a prediction."""
+        self._last = published_at
         self._made[model] = self._made.get(model, 0) + 1
         self._latencies.append(latency_ms)
 
@@ -78,5 +83,6 @@ class HealthTally:
             dict(self._made),
             quantile(0.5),
             quantile(0.99),
+            self._last,
             self.drift,
         )

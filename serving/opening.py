@@ -15,6 +15,7 @@ from lit.features.feature import Feature
 from lit.features.intervals import Interval
 from lit.features.library import in_order_of_need
 from lit.features.scripts import load_script
+from lit.serving.alerts import Rules
 from lit.serving.config import SHADOW, DeploymentConfig
 from lit.serving.drift import reference_for
 from lit.serving.predictions import Model
@@ -22,7 +23,7 @@ from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
 
-class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+class Output(msgspec.Struct, frozen=True):
     """Which models run, and where; `shadow` ones predict unseen by users."""
 
     device: str = "cpu"
@@ -42,7 +43,7 @@ class Parameters(msgspec.Struct, frozen=True):
         return tuple(text.strip() for text in (self.ticker or "").split(",") if text.strip())
 
 
-class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
+class Deployment(msgspec.Struct, frozen=True):
     """A deployment's file in `{team}/preview`; `alerts` as `lit.serving.alerts.Rules` has them."""
 
     name: str
@@ -63,6 +64,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
         if twice := sorted({model for model in chosen if chosen.count(model) > 1}):
             raise UserError(f"deployment {self.name!r} names model {twice[0]!r} twice: once is enough")
         Interval.parse(self.parameters.interval)
+        Rules.of(self.alerts)
 
     @property
     def revision(self) -> str:
@@ -123,7 +125,7 @@ def open_models(workspace: Workspace, deployment: Deployment) -> list[Model]:
     """Open a deployment's models, shadow ones too, on its device."""
     from lit.trainer.backend import checked_device, load
 
-    load(checked_device(deployment.output.device))
+    load(checked_device(deployment.output.device.lower()))
     single = len(deployment.parameters.tickers) == 1
     return [open_model(workspace, name, single) for name in deployment.output.models] + [
         dataclasses.replace(open_model(workspace, name, single), shadow=True) for name in deployment.output.shadow
@@ -155,11 +157,14 @@ def open_model(workspace: Workspace, name: str, single: bool = True) -> Model:
     label = _thaw(item.label.name, frozen[item.label.name]) if item.label.name in frozen else None
     reference = reference_for(workspace, item)
     predictor = Predictor.open(item)
+    nothing = {spec.name: np.zeros((1, *spec.shape), np.float32) for spec in item.inputs}
+    served: Any = _OneByOne(predictor) if single else predictor
+    served.predict_many(nothing)  # the first call is slow: it shall not be that of a bar
     return Model(
         name,
         in_order_of_need(inputs),
         label,
-        _OneByOne(predictor) if single else predictor,
+        served,
         epoch=item.epoch,
         reference=reference,
     )

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 5.0
 #: Messages whose predictions go into one transaction at the most.
 GROUP_MESSAGES = 256
+#: Predictions that the log has one by one; of more at once it has the number.
+TOLD = 8
 POSITION, HEALTH, SYMBOL = b"position", b"health", "symbol|"
 
 
@@ -175,6 +177,7 @@ class DeploymentPartition:
             self._health.arrived(self.position)
         predictions = list(self._predictions(group))
         self._publish(predictions)
+        _tell(predictions)
         scores = [
             (model.shadow, score)
             for symbol in group.moved
@@ -220,7 +223,7 @@ class DeploymentPartition:
                     self._of(prediction.symbol).pending.add(stamped)
                 if model.name in self._drift:
                     self._drift[model.name].add(inputs)
-                self._health.predicted(model.name, latency)
+                self._health.predicted(model.name, latency, published)
                 yield model.shadow, stamped
 
     def _publish(self, outputs: Sequence[tuple[bool, Prediction | Score]]) -> None:
@@ -253,6 +256,16 @@ class DeploymentPartition:
         for symbol in symbols:
             self._transaction.send_state((SYMBOL + symbol).encode(), encode_json(self._of(symbol).feed.state))
             self._touched.pop(symbol, None)
+
+
+def _tell(predictions: Sequence[tuple[bool, Prediction]]) -> None:
+    """Write what was predicted to the log: each, or of many at once how many."""
+    for shadow, one in predictions if len(predictions) <= TOLD else ():
+        said = ", ".join(f"{value:.4g}" for value in one.prediction)
+        kind = "shadow " if shadow else ""
+        log.info("%s%s: %s %s → %s (%.0f ms)", kind, one.model, one.symbol, one.bar_start, said, one.latency_ms)
+    if len(predictions) > TOLD:
+        log.info("%d predictions at once, the last of %s", len(predictions), predictions[-1][1].bar_start)
 
 
 def _arrival(message: Any) -> Arrival:

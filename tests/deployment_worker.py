@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lit.features.intervals import Interval
 from lit.features.library import load_features
 from lit.processors.app import run
 from lit.serving.config import DeploymentConfig
-from lit.serving.deployment import deployment_app
+from lit.serving.deployment import await_end, deployment_app
 from lit.serving.predictions import Model
 from lit.streams.workspace import Workspace
 
@@ -32,8 +30,17 @@ def config(bootstrap: str, name: str) -> DeploymentConfig:
 
 
 if __name__ == "__main__":
-    bootstrap, data, name = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    bars, label = load_features(Workspace(data, "demo"), ["bars", "up"])
-    wanted = config(bootstrap, name)
+    parser = argparse.ArgumentParser()
+    for name in ("bootstrap", "data", "name"):
+        parser.add_argument(name)
+    for name in ("--model", "--after", "--ready"):
+        parser.add_argument(name)
+    args = parser.parse_args()
+    bars, label = load_features(Workspace(Path(args.data), "demo"), ["bars", "up"])
+    wanted = config(args.bootstrap, args.name)
     wanted.create_topics()
-    run(deployment_app(wanted, [Model("share", [bars], label, Share())]))
+    if args.ready:
+        Path(args.ready).touch()
+    if args.after:
+        await_end(int(args.after))
+    run(deployment_app(wanted, [Model(args.model or "share", [bars], label, Share())]))

@@ -121,7 +121,8 @@ def test_mistakes_are_told_in_a_sentence_and_leave_no_file(client: TestClient, t
         ("deployments/second", DEPLOYMENT, 400, "'first'"),
         ("deployments/first", {**DEPLOYMENT, "stream": "none"}, 404, "'none'"),
         ("deployments/first", {**DEPLOYMENT, "parameters": {"interval": "soon"}}, 400, "'soon'"),
-        ("deployments/first", {**DEPLOYMENT, "output": {"models": []}}, 400, "models"),
+        ("deployments/first", {**DEPLOYMENT, "output": {"models": ["m", "m"]}}, 400, "'m' twice"),
+        ("deployments/first", {**DEPLOYMENT, "alerts": {"drifts": 0.25}}, 400, "drifts"),
     ]
     for path, body, code, words in wrong:
         reply = client.put(f"/api/teams/files/{path}", json=body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from lit.api.supervisor import Supervisor
+from lit.api.workers import WorkerSpec
 from lit.features.bars import BarBuilder, Bars
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
@@ -109,6 +113,52 @@ def test_each_new_bar_has_one_prediction_and_one_score_though_the_deployment_is_
     assert len({s.ordinal for s in scores}) == len(scores) > 50
     for score in scores[::10]:
         assert score.outcome == label.compute(adapter, score.index, {}).tolist()  # type: ignore[union-attr]
+
+
+@pytest.mark.kafka
+@pytest.mark.fault
+def test_a_changed_deployment_takes_over_without_a_missed_or_doubled_bar_whoever_is_killed(
+    kafka: str, tmp_path: Path
+) -> None:
+    workspace, rng = Workspace(tmp_path, "demo"), random.Random(20131007)
+    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
+    save_feature(workspace, "up", "atr_up", {"rate": 14, "size": 1, "unit": "minute"})
+    wanted = config(kafka, "changed")
+    wanted.create_topics()
+    tape, warm = real_ticks("IBM.N", 1), 4_000
+    send(kafka, wanted.ticks_topic, tape, 0, warm)
+    number = partition_of(kafka, wanted.ticks_topic)
+    specs = [_served(kafka, tmp_path, "first")]
+    supervisor = Supervisor(lambda: list(specs), tmp_path)
+    supervisor.start()
+    try:
+        deadline = time.monotonic() + 120
+        while not any(read_messages(kafka, wanted.state_topic, number)):
+            assert time.monotonic() < deadline, supervisor.statuses()
+            time.sleep(0.1)
+        for step, first in enumerate(range(warm, len(tape), 150)):
+            send(kafka, wanted.ticks_topic, tape, first, min(first + 150, len(tape)), size=30)
+            if step == 10:
+                specs[0] = _served(kafka, tmp_path, "second")
+                supervisor.wake()
+            if step in (20, 50) and (victim := supervisor.statuses()[0].pid):
+                os.kill(victim, signal.SIGKILL)
+            time.sleep(rng.uniform(0.02, 0.1))
+        expected = [bar.ordinal for bar in bars_until(tape, len(tape))[len(bars_until(tape, warm)) :]]
+        while len(made := records(kafka, wanted.predictions_topics[0], Prediction)) < len(expected):
+            assert time.monotonic() < deadline, (len(made), len(expected), supervisor.statuses())
+            time.sleep(0.2)
+    finally:
+        supervisor.stop()
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    assert [p.ordinal for p in made] == expected
+    models = [p.model for p in made]
+    assert models == sorted(models) and set(models) == {"first", "second"}
+
+
+def _served(bootstrap: str, data: Path, model: str) -> WorkerSpec:
+    argv = (sys.executable, "-m", "tests.deployment_worker", bootstrap, str(data), "changed", "--model", model)
+    return WorkerSpec("demo/deployment.changed", "deployment", argv, data / "worker.log", model, handover=True)
 
 
 class Recorder:

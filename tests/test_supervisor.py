@@ -22,8 +22,12 @@ from lit.api.reconcile import (
     LONGEST_DELAY,
     STEADY_SECONDS,
     Forget,
+    Promote,
     Start,
+    StartNext,
     Stop,
+    StopNext,
+    WorkerState,
     after_exit,
     plan,
     settled,
@@ -204,3 +208,86 @@ def test_what_should_run_follows_the_files_and_topics(kafka: str, tmp_path: Path
         time.sleep(0.05)
     assert set(specs) == expected
     assert specs["watched/bars.feed"].argv[-1] == "1minute,5minute"
+
+
+@given(
+    st.sampled_from(["same", "changed", "gone", "changed twice"]),
+    st.booleans(),
+    st.sampled_from(["works", "fails"]),
+    st.lists(st.sampled_from(["old dies", "successor dies", "nothing"]), max_size=3),
+)
+def test_a_handover_leads_to_what_is_desired_and_stops_nothing_before_its_successor_is_ready(
+    wish: str, renew: bool, successor: str, faults: list[str]
+) -> None:
+    old = WorkerSpec("a", "deployment", ("run",), NOWHERE, "1", handover=True)
+    new = replace(old, revision={"same": "1", "changed": "2", "gone": "", "changed twice": "3"}[wish])
+    desired = [] if wish == "gone" else [new]
+    known = {"a": replace(started(None, old, 1, 0.0), renew=renew)}
+    following: dict[str, WorkerState] = {}
+    if wish == "changed twice":
+        following["a"] = started(None, replace(old, revision="2"), 2, 0.0)
+    ready: set[str] = set()
+    for step in range(16):
+        now = step * 100.0
+        fault = faults[step] if step < len(faults) else "nothing"
+        if fault == "old dies" and "a" in known and known["a"].pid:
+            known["a"] = after_exit(known["a"], -9, None, now, 0.5)
+        if fault == "successor dies" and "a" in following and following["a"].pid:
+            following["a"] = after_exit(following["a"], -9, None, now, 0.5)
+            ready.clear()
+        for action in plan(desired, known, now, following, ready):
+            match action:
+                case Start(spec):
+                    following.pop("a", None)
+                    known["a"] = started(known.get("a"), spec, 10 + step, now)
+                case StartNext(spec):
+                    following["a"] = started(following.get("a"), spec, 10 + step, now)
+                    ready = set()
+                case StopNext(_):
+                    del following["a"]
+                    ready = set()
+                case Stop(_):
+                    assert wish == "gone" or "a" in ready
+                    known["a"] = replace(known["a"], pid=None, status="backoff", not_before=now)
+                case Promote(_):
+                    known["a"], ready = following.pop("a"), set()
+                case Forget(_):
+                    del known["a"]
+        if "a" in following and following["a"].pid and following["a"].since < now:
+            if successor == "works":
+                ready = {"a"}
+            else:
+                following["a"] = after_exit(following["a"], 2, "no such model", now, 0.5)
+                known["a"] = replace(known["a"], renew=False)
+    if wish == "gone":
+        assert known == {}
+    elif successor == "works" or "old dies" in faults:
+        assert known["a"].pid and known["a"].spec.revision in (new.revision, "1") and not ready
+        assert successor == "fails" or known["a"].spec == new
+    else:
+        assert known["a"].pid == 1  # the worker before a bad change goes on
+    assert known == {} or plan(desired, known, 1e9, following, ready) == []
+
+
+def test_a_successor_takes_over_when_it_is_ready_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    script = (
+        'import sys, time, pathlib; pathlib.Path(sys.argv[4]).touch() if "--ready" in sys.argv else 0; time.sleep(60)'
+    )
+    log = tmp_path / "a.log"
+    good = WorkerSpec("a", "deployment", (sys.executable, "-c", script), log, "1", handover=True)
+    bad = replace(good, argv=("sh", "-c", "echo no such model >&2; exit 2"), revision="2")
+    specs = [good]
+    with supervising(specs, tmp_path) as supervisor:
+        until(lambda: bool((s := one(supervisor, "a")) and s.status == "running"), supervisor)
+        first = one(supervisor, "a").pid  # type: ignore[union-attr]
+        specs[0] = bad
+        supervisor.wake()
+        until(lambda: "no such model" in str(one(supervisor, "a").last_error), supervisor)  # type: ignore[union-attr]
+        assert one(supervisor, "a").pid == first  # type: ignore[union-attr]
+        specs[0] = replace(good, revision="3")
+        supervisor.wake()
+        until(lambda: one(supervisor, "a").pid not in (None, first), supervisor)  # type: ignore[union-attr]
+        assert not psutil.pid_exists(first)  # type: ignore[arg-type]
+        second = one(supervisor, "a").pid  # type: ignore[union-attr]
+        supervisor.restart("a")
+        until(lambda: one(supervisor, "a").pid not in (None, second), supervisor)  # type: ignore[union-attr]

@@ -86,6 +86,7 @@ def features(
     configure(settings)
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScriptLines())
+    logging.getLogger("lit.processors.app").setLevel(logging.WARNING)
     sys.stdout = Printed()  # type: ignore[assignment]
     workspace = Workspace(settings.data, team)
     job = load_job(workspace, build)

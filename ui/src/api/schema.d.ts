@@ -302,7 +302,7 @@ export interface paths {
         get?: never;
         /**
          * Put Deployment
-         * @description Add a deployment, or change one.
+         * @description Add a deployment (models may be chosen later), or change one: the change takes over without a missed bar.
          */
         put: operations["put_deployment_api_teams__team__deployments__name__put"];
         post?: never;
@@ -311,6 +311,66 @@ export interface paths {
          * @description Delete a deployment; what it predicted stays in its topics.
          */
         delete: operations["delete_deployment_api_teams__team__deployments__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deploy Model
+         * @description Deploy a vault item on a deployment, beside its other models or unseen by users.
+         */
+        post: operations["deploy_model_api_teams__team__deployments__name__models_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Model
+         * @description Take a model from a deployment.
+         */
+        delete: operations["remove_model_api_teams__team__deployments__name__models__model__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/models/{model}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote Model
+         * @description Let a challenger predict for users; the champion before it goes on in its shadow.
+         */
+        post: operations["promote_model_api_teams__team__deployments__name__models__model__promote_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -327,9 +387,89 @@ export interface paths {
         put?: never;
         /**
          * Restart
-         * @description Start a deployment's process anew, also one that has failed.
+         * @description Start a deployment's process anew, also one that has failed; one that runs goes on until the new one can.
          */
         post: operations["restart_api_teams__team__deployments__name__restart_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log
+         * @description Return the last lines of what the deployment's process wrote.
+         */
+        get: operations["log_api_teams__team__deployments__name__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/log/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live Log
+         * @description Follow what the deployment's process writes, as server-sent events: a line each.
+         */
+        get: operations["live_log_api_teams__team__deployments__name__log_live_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health
+         * @description Return how a deployment is doing: its process, lag, latency, drift, and alerts that stand.
+         */
+        get: operations["health_api_teams__team__deployments__name__health_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report
+         * @description Return how a deployment's models did since the start and lately, and each challenger against the champion.
+         */
+        get: operations["report_api_teams__team__deployments__name__report_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1192,16 +1332,56 @@ export interface components {
             error: string;
         };
         /**
+         * ChosenModel
+         * @description A vault item for a deployment; `shadow`: unseen by users.
+         */
+        ChosenModel: {
+            /** Model */
+            model: string;
+            /**
+             * Shadow
+             * @default false
+             */
+            shadow: boolean;
+        };
+        /**
          * Comparison
-         * @description Items side by side: a row's name and a value for each item.
+         * @description Two models on the bars that both were scored at.
+         *
+         *     Parameters
+         *     ----------
+         *     bars
+         *         How many.
+         *     only_champion_right, only_challenger_right
+         *         Bars at which one was right and the other was not.
+         *     mcnemar_p
+         *         Two-sided exact p of those being equally likely (McNemar 1947).
+         *     brier_difference
+         *         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
+         *     low, high
+         *         Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
+         *         Mariano 1995, Bartlett weights).
+         *     better
+         *         The model that is better for certain (the interval leaves 0 out), else null.
          */
         Comparison: {
-            /** Items */
-            items: string[];
-            /** Rows */
-            rows: {
-                [key: string]: unknown[];
-            };
+            champion: string;
+            challenger: string;
+            bars: number;
+            /** @default 0 */
+            only_champion_right: number;
+            /** @default 0 */
+            only_challenger_right: number;
+            /** @default 1 */
+            mcnemar_p: number;
+            /** @default 0 */
+            brier_difference: number;
+            /** @default 0 */
+            low: number;
+            /** @default 0 */
+            high: number;
+            /** @default null */
+            better: string | null;
         };
         /**
          * ComponentProperty
@@ -1285,6 +1465,13 @@ export interface components {
         DeploymentFile: {
             /** Name */
             name: string;
+            /**
+             * @default {
+             *       "device": "cpu",
+             *       "models": [],
+             *       "shadow": []
+             *     }
+             */
             output: components["schemas"]["DeploymentOutput"];
             /** Stream */
             stream: string;
@@ -1294,10 +1481,17 @@ export interface components {
              *     }
              */
             parameters: components["schemas"]["DeploymentParameters"];
+            /**
+             * Alerts
+             * @default {}
+             */
+            alerts: {
+                [key: string]: unknown;
+            };
         };
         /**
          * DeploymentOutput
-         * @description Which models predict, and on what device.
+         * @description Which models predict, and on what device; `shadow` ones predict unseen by users.
          */
         DeploymentOutput: {
             /**
@@ -1310,10 +1504,15 @@ export interface components {
              * @default []
              */
             models: string[];
+            /**
+             * Shadow
+             * @default []
+             */
+            shadow: string[];
         };
         /**
          * DeploymentParameters
-         * @description What a deployment reads; `ticker` null means all symbols of the stream.
+         * @description What a deployment reads; `ticker` has symbols separated by commas, null means all of the stream.
          */
         DeploymentParameters: {
             /** Ticker */
@@ -1339,8 +1538,14 @@ export interface components {
             ticker: string | null;
             /** Models */
             models: string[];
+            /** Shadow */
+            shadow: string[];
             /** Device */
             device: string;
+            /** Alerts */
+            alerts: {
+                [key: string]: unknown;
+            };
             /**
              * Status
              * @enum {string}
@@ -2251,6 +2456,118 @@ export interface components {
             ordinal: number;
             last_timestamp: string;
         };
+        /**
+         * DeploymentHealth
+         * @description How a deployment is doing.
+         *
+         *     `lag` counts messages of ticks that wait; latencies are of the worst partition, from the arrival of the ticks that
+         *     close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
+         *     since the server started, oldest first.
+         */
+        DeploymentHealth: {
+            name: string;
+            status: string;
+            partitions: number;
+            lag: number;
+            latency_ms_p50: number | null;
+            latency_ms_p99: number | null;
+            last_prediction: string | null;
+            predictions: {
+                [key: string]: number;
+            };
+            drift: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            standing: components["schemas"]["StandingAlert"][];
+            alerts: components["schemas"]["Alert"][];
+        };
+        /**
+         * StandingAlert
+         * @description A condition that stands.
+         */
+        StandingAlert: {
+            rule: string;
+            subject: string;
+        };
+        /**
+         * Alert
+         * @description A condition that began (`raised`) or ended (`cleared`); `subject` is a model or a model's input column.
+         */
+        Alert: {
+            deployment: string;
+            rule: string;
+            subject: string;
+            status: string;
+            value: number;
+            threshold: number;
+            sentence: string;
+        };
+        /**
+         * DeploymentReport
+         * @description How a deployment's models did, and each but the first against the first (the champion) on the same bars.
+         */
+        DeploymentReport: {
+            models: components["schemas"]["ModelReport"][];
+            comparisons: components["schemas"]["Comparison"][];
+        };
+        /**
+         * ModelReport
+         * @description A model of a deployment over all symbols; `validation` has the run's own metrics of its epoch, from the vault.
+         */
+        ModelReport: {
+            model: string;
+            shadow: boolean;
+            since_start: components["schemas"]["Measures"];
+            recent: components["schemas"]["Measures"];
+            calibration: components["schemas"]["Reliability"][];
+            /** @default {} */
+            validation: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * Measures
+         * @description How good predictions were, each number beside what a guess by the outcomes' own frequencies would have got.
+         *
+         *     Parameters
+         *     ----------
+         *     accuracy, base_rate_accuracy
+         *         Share of outcomes that were said to be the likeliest; that of always saying the most frequent one.
+         *     brier, base_rate_brier
+         *         Mean squared error of the probabilities (Brier 1950); that of always saying the frequencies.
+         *     auc
+         *         How often a yes scored above a no (to a thousandth of probability); null unless there are two classes.
+         *     calibration_error
+         *         Mean distance of prediction and frequency over ten bins.
+         */
+        Measures: {
+            scored: number;
+            /** @default null */
+            accuracy: number | null;
+            /** @default null */
+            base_rate_accuracy: number | null;
+            /** @default null */
+            brier: number | null;
+            /** @default null */
+            base_rate_brier: number | null;
+            /** @default null */
+            auc: number | null;
+            /** @default null */
+            calibration_error: number | null;
+        };
+        /**
+         * Reliability
+         * @description A bin of the reliability diagram: predictions of `low`…`high`, their mean, and how often it came true.
+         */
+        Reliability: {
+            low: number;
+            high: number;
+            count: number;
+            predicted: number;
+            observed: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -2810,6 +3127,108 @@ export interface operations {
             };
         };
     };
+    deploy_model_api_teams__team__deployments__name__models_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChosenModel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_model_api_teams__team__deployments__name__models__model__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    promote_model_api_teams__team__deployments__name__models__model__promote_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     restart_api_teams__team__deployments__name__restart_post: {
         parameters: {
             query?: never;
@@ -2829,6 +3248,138 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_api_teams__team__deployments__name__log_get: {
+        parameters: {
+            query?: {
+                lines?: number;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_log_api_teams__team__deployments__name__log_live_get: {
+        parameters: {
+            query?: {
+                lines?: number;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    health_api_teams__team__deployments__name__health_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentHealth"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_api_teams__team__deployments__name__report_get: {
+        parameters: {
+            query?: {
+                shadow?: boolean;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentReport"];
                 };
             };
             /** @description An error */

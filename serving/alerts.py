@@ -1,0 +1,170 @@
+"""When somebody should look at a deployment: rules, what they are about, and no word twice while a condition stays.
+
+Pure: facts and the time come from outside. A condition begins when its value passes the threshold, and ends when it is
+back by a tenth of it, so that a value on the edge does not ring all day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lit.serving.score_report import Measures
+from lit.streams.errors import UserError
+
+MARGIN = 0.1
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`alerts` of a deployment's file; a rule that is not there is not watched.
+
+    Parameters
+    ----------
+    drift
+        Population stability index of any input column above this (0.25 is usual).
+    silence
+        Seconds without a prediction.
+    lag
+        Messages of ticks that wait.
+    latency_ms
+        99th percentile from a bar's close to its prediction.
+    accuracy, brier
+        Of the last scores (500 at the most): accuracy below, Brier above.
+    scores
+        How many scores there must be before accuracy and Brier say something.
+    calendar
+        Exchange (ISO 10383 code, `XNYS`): silence counts in its sessions only.
+    webhook, secret
+        Where alerts are posted to, and what they are signed with.
+    """
+
+    drift: float | None = None
+    silence: float | None = None
+    lag: float | None = None
+    latency_ms: float | None = None
+    accuracy: float | None = None
+    brier: float | None = None
+    scores: int = 50
+    calendar: str | None = None
+    webhook: str | None = None
+    secret: str | None = None
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Rules:
+        """Return checked rules.
+
+        Raises
+        ------
+        UserError
+            If a rule is unknown or its value unusable.
+        """
+        try:
+            rules = msgspec.convert(raw, cls)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(cls))
+            raise UserError(f"alerts do not fit: {error} (there are: {known})") from None
+        for name in ("drift", "silence", "lag", "latency_ms", "accuracy", "brier"):
+            value = getattr(rules, name)
+            if value is not None and not value > 0:
+                raise UserError(f"alert {name} is {value}: give a number above 0")
+        if rules.webhook is not None and urlsplit(rules.webhook).scheme not in ("http", "https"):
+            raise UserError(f"webhook {rules.webhook!r} is no address: begin it with https://")
+        return rules
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A condition that began (`raised`) or ended (`cleared`); `subject` is a model or a model's input column."""
+
+    deployment: str
+    rule: str
+    subject: str
+    status: str
+    value: float
+    threshold: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a deployment now.
+
+    Parameters
+    ----------
+    drift
+        `model: feature.column` → PSI.
+    silent_seconds
+        Since the last prediction; None while it does not count.
+    lag, latency_ms
+        Waiting messages; p99, None without predictions.
+    recent
+        Model → measures of the last scores.
+    """
+
+    drift: dict[str, float] = field(default_factory=dict)
+    silent_seconds: float | None = None
+    lag: float = 0.0
+    latency_ms: float | None = None
+    recent: dict[str, Measures] = field(default_factory=dict)
+
+
+class AlertBook:
+    """Which conditions of a deployment stand; `standing` may be kept and given back after a restart."""
+
+    def __init__(self, deployment: str, standing: set[tuple[str, str]] | None = None) -> None:
+        self._deployment = deployment
+        self.standing = set(standing or ())
+
+    def judge(self, rules: Rules, facts: Facts) -> list[Alert]:
+        """Return what began or ended since the last call."""
+        alerts: list[Alert] = []
+        seen: set[tuple[str, str]] = set()
+        for rule, subject, value, threshold in _values(rules, facts):
+            seen.add((rule, subject))
+            below = rule == "accuracy"
+            beyond = value < threshold if below else value > threshold
+            back = value >= min(1.0, threshold * (1 + MARGIN)) if below else value <= threshold * (1 - MARGIN)
+            key = rule, subject
+            if beyond and key not in self.standing:
+                self.standing.add(key)
+                alerts.append(self._alert(rule, subject, "raised", value, threshold))
+            elif back and key in self.standing:
+                self.standing.discard(key)
+                alerts.append(self._alert(rule, subject, "cleared", value, threshold))
+        watched = {name for name in _NAMES if getattr(rules, name) is not None}
+        self.standing = {key for key in self.standing if key in seen or key[0] in watched}
+        return alerts
+
+    def _alert(self, rule: str, subject: str, status: str, value: float, threshold: float) -> Alert:
+        what = f"{rule} of {subject}"
+        side = "below" if rule == "accuracy" else "above"
+        said = f"is {value:.4g}, {side} {threshold:g}" if status == "raised" else f"is back at {value:.4g}"
+        return Alert(
+            self._deployment, rule, subject, status, value, threshold, f"deployment {self._deployment}: {what} {said}"
+        )
+
+
+_NAMES = ("drift", "silence", "lag", "latency_ms", "accuracy", "brier")
+
+
+def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:
+    """Return (rule, subject, value, threshold) of all that can be judged now."""
+    found: list[tuple[str, str, float, float]] = []
+    if rules.drift is not None:
+        found += [("drift", column, value, rules.drift) for column, value in facts.drift.items()]
+    if rules.silence is not None and facts.silent_seconds is not None:
+        found.append(("silence", "predictions", facts.silent_seconds, rules.silence))
+    if rules.lag is not None:
+        found.append(("lag", "ticks", facts.lag, rules.lag))
+    if rules.latency_ms is not None and facts.latency_ms is not None:
+        found.append(("latency_ms", "predictions", facts.latency_ms, rules.latency_ms))
+    for model, measures in facts.recent.items():
+        if measures.scored < rules.scores:
+            continue
+        if rules.accuracy is not None and measures.accuracy is not None:
+            found.append(("accuracy", model, measures.accuracy, rules.accuracy))
+        if rules.brier is not None and measures.brier is not None:
+            found.append(("brier", model, measures.brier, rules.brier))
+    return found

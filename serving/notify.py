@@ -1,0 +1,102 @@
+"""Tells of alerts: in the log, in the team's events topic, and to a webhook that is tried again until it answers.
+
+A webhook gets a POST of JSON with `X-LIT-Id` (the same for each attempt), `X-LIT-Timestamp` (seconds since the epoch)
+and, with a secret, `X-LIT-Signature: sha256=<hex>`: the HMAC-SHA256 of `timestamp + "." + body` by the secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import queue
+import threading
+import time
+import uuid
+
+import httpx
+import msgspec
+
+from lit.serving.alerts import Alert, Rules
+from lit.streams import topics
+from lit.streams.clients import producer
+from lit.streams.records import Event, encode_json
+from lit.streams.tick import iso_ms
+
+log = logging.getLogger(__name__)
+
+#: Waits between attempts, seconds; then it is given up, and the log says so.
+ATTEMPTS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
+_TIMEOUT_SECONDS = 10.0
+#: Webhook posts that may wait; more are dropped, and the log says so.
+_WAITING = 1000
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """Return the signature of a post."""
+    return "sha256=" + hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+class Notifier:
+    """Tells of alerts without making anybody wait: posts are sent by a thread of its own."""
+
+    def __init__(self, bootstrap: str, replication: int = 1, attempts: tuple[float, ...] = ATTEMPTS) -> None:
+        self._bootstrap, self._replication, self._attempts = bootstrap, replication, attempts
+        self._producer = producer(bootstrap)
+        self._topics: set[str] = set()
+        self._posts: queue.Queue[tuple[Rules, dict[str, str], bytes] | None] = queue.Queue(_WAITING)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+        self._thread.start()
+
+    def tell(self, team: str, alert: Alert, rules: Rules) -> None:
+        """Tell of an alert."""
+        log.warning("%s/%s", team, alert.sentence)
+        now = time.time_ns()
+        event = Event("alert", alert.deployment, alert.status, iso_ms(now), msgspec.to_builtins(alert))
+        topic = topics.events(team)
+        if topic.name not in self._topics:
+            topics.create_topics(self._bootstrap, topic, replication=self._replication)
+            self._topics.add(topic.name)
+        self._producer.produce(topic.name, key=alert.deployment.encode(), value=encode_json(event))
+        self._producer.poll(0)
+        if rules.webhook is None:
+            return
+        body = msgspec.json.encode({"team": team, "time": event.time, **msgspec.to_builtins(alert)})
+        stamp = str(now // 1_000_000_000)
+        headers = {"Content-Type": "application/json", "X-LIT-Id": uuid.uuid4().hex, "X-LIT-Timestamp": stamp}
+        if rules.secret is not None:
+            headers["X-LIT-Signature"] = signature(rules.secret, stamp, body)
+        try:
+            self._posts.put_nowait((rules, headers, body))
+        except queue.Full:
+            log.error("webhook %s: %d posts wait, this one is dropped", rules.webhook, _WAITING)
+
+    def close(self) -> None:
+        """Stop; posts that wait are dropped."""
+        self._end.set()
+        with contextlib.suppress(queue.Full):
+            self._posts.put_nowait(None)
+        self._producer.flush(2.0)
+        self._thread.join(_TIMEOUT_SECONDS + 2.0)
+
+    def _run(self) -> None:
+        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client:
+            while (post := self._posts.get()) is not None and not self._end.is_set():
+                rules, headers, body = post
+                self._deliver(client, str(rules.webhook), headers, body)
+
+    def _deliver(self, client: httpx.Client, address: str, headers: dict[str, str], body: bytes) -> None:
+        for wait in (*self._attempts, None):
+            try:
+                answer = client.post(address, headers=headers, content=body)
+                if answer.status_code < 300:
+                    return
+                said = f"answered {answer.status_code}"
+            except httpx.HTTPError as error:
+                said = f"gave no answer ({type(error).__name__})"
+            if wait is None:
+                log.error("webhook %s %s: given up after %d attempts", address, said, len(self._attempts) + 1)
+            elif self._end.wait(wait):
+                return

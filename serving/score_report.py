@@ -1,0 +1,251 @@
+"""How a deployment's models did, since the start and lately, and which of two is better on the same bars.
+
+Pure: scores in, numbers out. Memory does not grow with the number of scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from lit.serving.score_summary import classes
+from lit.streams.records import Score
+from lit.streams.tick import Float64Array
+
+#: "Lately" is the last so many scores.
+RECENT = 500
+#: Bins of the reliability diagram, and those that the ROC curve is counted in.
+BINS, FINE = 10, 1000
+#: Bars that models are compared on: the latest so many.
+COMPARED = 20_000
+
+
+class Reliability(msgspec.Struct, frozen=True):
+    """A bin of the reliability diagram: predictions of `low`…`high`, their mean, and how often it came true."""
+
+    low: float
+    high: float
+    count: int
+    predicted: float
+    observed: float
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """How good predictions were, each number beside what a guess by the outcomes' own frequencies would have got.
+
+    Parameters
+    ----------
+    accuracy, base_rate_accuracy
+        Share of outcomes that were said to be the likeliest; that of always saying the most frequent one.
+    brier, base_rate_brier
+        Mean squared error of the probabilities (Brier 1950); that of always saying the frequencies.
+    auc
+        How often a yes scored above a no (to a thousandth of probability); null unless there are two classes.
+    calibration_error
+        Mean distance of prediction and frequency over ten bins.
+    """
+
+    scored: int
+    accuracy: float | None = None
+    base_rate_accuracy: float | None = None
+    brier: float | None = None
+    base_rate_brier: float | None = None
+    auc: float | None = None
+    calibration_error: float | None = None
+
+
+class ModelReport(msgspec.Struct, frozen=True):
+    """A model of a deployment over all symbols; `validation` has the run's own metrics of its epoch, from the vault."""
+
+    model: str
+    shadow: bool
+    since_start: Measures
+    recent: Measures
+    calibration: list[Reliability]
+    validation: dict[str, float] = {}
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two models on the bars that both were scored at.
+
+    Parameters
+    ----------
+    bars
+        How many.
+    only_champion_right, only_challenger_right
+        Bars at which one was right and the other was not.
+    mcnemar_p
+        Two-sided exact p of those being equally likely (McNemar 1947).
+    brier_difference
+        Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
+    low, high
+        Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
+        Mariano 1995, Bartlett weights).
+    better
+        The model that is better for certain (the interval leaves 0 out), else null.
+    """
+
+    champion: str
+    challenger: str
+    bars: int
+    only_champion_right: int = 0
+    only_challenger_right: int = 0
+    mcnemar_p: float = 1.0
+    brier_difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    better: str | None = None
+
+
+@dataclass
+class _Sums:
+    """Counts that add up: since the start they grow, lately what leaves is subtracted."""
+
+    scored: int = 0
+    hits: int = 0
+    squares: float = 0.0
+    came: dict[int, int] = field(default_factory=dict)
+    binary: bool = True
+    fine: Float64Array = field(default_factory=lambda: np.zeros((2, FINE)))
+    sums: Float64Array = field(default_factory=lambda: np.zeros((3, BINS)))
+
+    def add(self, probabilities: list[float], came: int, sign: int = 1) -> None:
+        self.scored += sign
+        self.hits += sign * _right(probabilities, came)
+        self.squares += sign * _loss(probabilities, came)
+        self.came[came] = self.came.get(came, 0) + sign
+        self.binary = len(probabilities) == 2
+        if self.binary:
+            p = min(max(probabilities[1], 0.0), 1.0)
+            self.fine[came, min(int(p * FINE), FINE - 1)] += sign
+            self.sums[:, min(int(p * BINS), BINS - 1)] += (sign, sign * p, sign * came)
+
+    def measures(self) -> Measures:
+        if not self.scored:
+            return Measures(0)
+        shares = [count / self.scored for count in self.came.values() if count]
+        spread = 1.0 - sum(share * share for share in shares)
+        return Measures(
+            scored=self.scored,
+            accuracy=self.hits / self.scored,
+            base_rate_accuracy=max(shares),
+            brier=self.squares / self.scored,
+            base_rate_brier=spread / 2 if self.binary else spread,
+            auc=self._auc(),
+            calibration_error=float(np.abs(self.sums[1] - self.sums[2]).sum() / self.scored) if self.binary else None,
+        )
+
+    def _auc(self) -> float | None:
+        no, yes = self.fine
+        if not self.binary or not no.sum() or not yes.sum():
+            return None
+        below = np.cumsum(no) - no / 2
+        return float((yes * below).sum() / (yes.sum() * no.sum()))
+
+    def reliability(self) -> list[Reliability]:
+        return [
+            Reliability(number / BINS, (number + 1) / BINS, int(count), said / count, came / count)
+            for number, (count, said, came) in enumerate(self.sums.T.tolist())
+            if count > 0.5
+        ]
+
+
+def _right(probabilities: list[float], came: int) -> int:
+    return int(max(range(len(probabilities)), key=lambda c: (probabilities[c], c)) == came)
+
+
+def _loss(probabilities: list[float], came: int) -> float:
+    """Squared error of probabilities; of two classes that of the second alone."""
+    if len(probabilities) == 2:
+        return (probabilities[1] - came) ** 2
+    return sum((p - (c == came)) ** 2 for c, p in enumerate(probabilities))
+
+
+class ScoreReports:
+    """Scores of a deployment, each taken once, in the order of their topics; models' may come in any order."""
+
+    def __init__(self) -> None:
+        self._start: dict[str, _Sums] = {}
+        self._recent: dict[str, _Sums] = {}
+        self._window: dict[str, deque[tuple[list[float], int]]] = {}
+        self._bars: OrderedDict[tuple[str, int], dict[str, tuple[int, float]]] = OrderedDict()
+
+    def add(self, score: Score) -> None:
+        """Take a score; one without classes (a regression) is left out."""
+        found = classes(score.prediction, score.outcome)
+        if found is None:
+            return
+        probabilities, came = found
+        self._start.setdefault(score.model, _Sums()).add(probabilities, came)
+        recent, window = self._recent.setdefault(score.model, _Sums()), self._window.setdefault(score.model, deque())
+        recent.add(probabilities, came)
+        window.append((probabilities, came))
+        if len(window) > RECENT:
+            recent.add(*window.popleft(), sign=-1)
+        said = _right(probabilities, came), _loss(probabilities, came)
+        self._bars.setdefault((score.symbol, score.ordinal), {})[score.model] = said
+        if len(self._bars) > COMPARED:
+            self._bars.popitem(last=False)
+
+    def recent(self, model: str) -> Measures:
+        """Return a model's measures of the last scores."""
+        return self._recent.get(model, _Sums()).measures()
+
+    def report(self, model: str, shadow: bool, validation: dict[str, float] | None = None) -> ModelReport:
+        """Return all about a model."""
+        since = self._start.get(model, _Sums())
+        return ModelReport(
+            model, shadow, since.measures(), self.recent(model), since.reliability(), dict(validation or {})
+        )
+
+    def compare(self, champion: str, challenger: str) -> Comparison:
+        """Compare two models on the bars that both were scored at."""
+        both = [(bar[champion], bar[challenger]) for bar in self._bars.values() if {champion, challenger} <= bar.keys()]
+        return paired(champion, challenger, both)
+
+
+def paired(champion: str, challenger: str, both: list[tuple[tuple[int, float], tuple[int, float]]]) -> Comparison:
+    """Compare two models by (right, squared error) of each at the same bars, in order."""
+    if not both:
+        return Comparison(champion, challenger, 0)
+    first = sum(a[0] > b[0] for a, b in both)
+    second = sum(b[0] > a[0] for a, b in both)
+    differences = np.array([a[1] - b[1] for a, b in both])
+    mean, margin = float(differences.mean()), 1.959964 * math.sqrt(_variance_of_mean(differences))
+    certain = len(both) > 1 and abs(mean) > margin > 0
+    return Comparison(
+        champion=champion,
+        challenger=challenger,
+        bars=len(both),
+        only_champion_right=first,
+        only_challenger_right=second,
+        mcnemar_p=_binomial_p(min(first, second), first + second),
+        brier_difference=mean,
+        low=mean - margin,
+        high=mean + margin,
+        better=(challenger if mean > 0 else champion) if certain else None,
+    )
+
+
+def _variance_of_mean(values: Float64Array) -> float:
+    count = len(values)
+    centred = values - values.mean()
+    lags = int(count ** (1 / 3))
+    total = float(centred @ centred) / count
+    for lag in range(1, min(lags, count - 1) + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / count
+    return max(total, 0.0) / count
+
+
+def _binomial_p(fewer: int, total: int) -> float:
+    """Return the two-sided exact p of `fewer` or less of `total` fair coins, and as many the other way."""
+    if total == 0:
+        return 1.0
+    if total > 1000:  # the normal approximation with continuity correction
+        z = max(0.0, abs(total / 2 - fewer) - 0.5) / (math.sqrt(total) / 2)
+        return math.erfc(z / math.sqrt(2))
+    return min(1.0, 2 * sum(math.comb(total, k) for k in range(fewer + 1)) / 2**total)
