@@ -68,3 +68,22 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="the server's ow
         typer.echo(
             f"{worker['status']:<8} {worker['name']}  restarts {worker['restarts']}  since {worker['since']}{note}"
         )
+        if worker["role"] == "deployment":
+            typer.echo(f"         {_health(url, token, worker['name'])}")
+
+
+def _health(url: str, token: str, worker: str) -> str:
+    """Return a deployment's lag, latency and alerts as a line."""
+    import httpx
+
+    team, _, name = worker.partition("/deployment.")
+    address = f"{url}/api/teams/{team}/deployments/{name}/health"
+    try:
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=15, trust_env=False)
+        found = answer.raise_for_status().json()
+    except httpx.HTTPError:
+        return "its health is not known"
+    p50, p99 = (found[key] for key in ("latency_ms_p50", "latency_ms_p99"))
+    latency = f", latency {p50:.0f} ms (p99 {p99:.0f})" if p50 is not None else ""
+    alerts = "".join(f", {one['rule']} of {one['subject']}" for one in found["standing"])
+    return f"lag {found['lag']} messages{latency}, last prediction {found['last_prediction'] or 'none yet'}{alerts}"

@@ -1,0 +1,381 @@
+"""`lit deploy`: models on streams: made, changed without a missed bar, compared, watched."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from lit.serving.opening import Deployment
+    from lit.streams.workspace import Workspace
+
+Team = Annotated[str, typer.Option(help="the team")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
+Name = Annotated[str, typer.Argument(help="a deployment")]
+Stream = Annotated[str, typer.Option(help="the stream whose bars are predicted at")]
+Interval = Annotated[str, typer.Option(help="the bars: 1minute, 5minute, 500tick…")]
+Ticker = Annotated[str | None, typer.Option(help="symbols, separated by commas; none: all of the stream")]
+Models = Annotated[list[str] | None, typer.Option("--model", help="a vault item; repeatable, the first is champion")]
+Shadow = Annotated[list[str] | None, typer.Option("--shadow", help="a vault item that predicts unseen; repeatable")]
+Alerts = Annotated[
+    list[str] | None, typer.Option("--alert", help="a rule, such as drift=0.25 or silence=300; repeatable")
+]
+
+
+class _ItemFirst(TyperGroup):
+    """Takes a word that is no command for a vault item: `lit deploy ITEM --stream S`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["item", *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        cls=_ItemFirst,
+        no_args_is_help=True,
+        help="Models on streams. `lit deploy ITEM --stream S` deploys a vault item at once; the server picks it up.",
+    )
+    for name, command in (
+        ("item", item),
+        ("create", create),
+        ("set", change),
+        ("promote", promote_model),
+        ("restart", restart),
+        ("remove", remove),
+        ("list", list_all),
+        ("show", show),
+        ("log", log),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="deploy")
+
+
+def item(
+    model: Annotated[str, typer.Argument(help="a vault item")],
+    stream: Annotated[
+        str | None, typer.Option(help="make a deployment on this stream (or use the one of --name)")
+    ] = None,
+    interval: Interval = "1minute",
+    name: Annotated[str | None, typer.Option(help="the deployment; its own name for a new one is the item's")] = None,
+    ticker: Ticker = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="let it predict unseen by users")] = False,
+    team: Team = "demo",
+) -> None:
+    """Deploy a vault item: on a stream, or beside the models of an existing deployment (`--name`)."""
+    from lit.serving.choice import deploy
+    from lit.serving.opening import Deployment, Parameters, load_deployment
+    from lit.streams.errors import UserError
+    from lit.trainer import vault
+
+    workspace = _workspace(team)
+    vault.load(workspace, model)
+    wanted = name or model
+    if wanted in _names(workspace):
+        found = load_deployment(workspace, wanted)
+        if stream is not None and (found.stream, found.parameters.interval) != (stream, _interval(interval)):
+            raise UserError(
+                f"deployment {wanted!r} predicts at bars of {found.parameters.interval} of {found.stream!r}: "
+                "choose another --name for other bars"
+            )
+    elif stream is None:
+        known = ", ".join(_names(workspace)) or "none yet"
+        raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
+    else:
+        _check_stream(workspace, stream)
+        found = Deployment(wanted, stream, parameters=Parameters(ticker, _interval(interval)))
+    _save(workspace, deploy(found, model, shadow))
+
+
+def create(
+    name: Name,
+    stream: Stream,
+    interval: Interval = "1minute",
+    ticker: Ticker = None,
+    model: Models = None,
+    shadow: Shadow = None,
+    device: Annotated[str, typer.Option(help="cpu or gpu:0")] = "cpu",
+    alert: Alerts = None,
+    team: Team = "demo",
+) -> None:
+    """Create a deployment; its models may be chosen later (`lit deploy set`)."""
+    from lit.serving.opening import Deployment, Output, Parameters
+    from lit.streams.errors import UserError
+
+    workspace = _workspace(team)
+    if name in _names(workspace):
+        raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
+    _check_stream(workspace, stream)
+    _check_items(workspace, [*(model or []), *(shadow or [])])
+    output = Output(device, model or [], shadow or [])
+    _save(workspace, Deployment(name, stream, output, Parameters(ticker, _interval(interval)), _rules(alert, {})))
+
+
+def change(
+    name: Name,
+    model: Models = None,
+    shadow: Shadow = None,
+    ticker: Annotated[str | None, typer.Option(help="symbols, separated by commas; an empty text: all")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or gpu:0")] = None,
+    alert: Annotated[
+        list[str] | None, typer.Option("--alert", help="a rule, such as drift=0.25; drift= ends it; repeatable")
+    ] = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="take all models away: it rests")] = False,
+    no_shadow: Annotated[bool, typer.Option("--no-shadow", help="take all shadow models away")] = False,
+    team: Team = "demo",
+) -> None:
+    """Change a deployment; what is not given stays. A new worker takes over without a missed bar."""
+    from msgspec.structs import replace
+
+    from lit.serving.opening import load_deployment
+
+    workspace = _workspace(team)
+    found = load_deployment(workspace, name)
+    _check_items(workspace, [*(model or []), *(shadow or [])])
+    output = found.output
+    if model is not None or no_models:
+        output = replace(output, models=model or [])
+    if shadow is not None or no_shadow:
+        output = replace(output, shadow=shadow or [])
+    if device is not None:
+        output = replace(output, device=device)
+    parameters = found.parameters if ticker is None else replace(found.parameters, ticker=ticker or None)
+    _save(workspace, replace(found, output=output, parameters=parameters, alerts=_rules(alert, found.alerts)))
+
+
+def promote_model(
+    name: Name,
+    model: Annotated[str, typer.Argument(help="the challenger")],
+    team: Team = "demo",
+) -> None:
+    """Let a challenger predict for users; the champion before it goes on in its place."""
+    from lit.serving.choice import promote
+    from lit.serving.opening import load_deployment
+
+    workspace = _workspace(team)
+    _save(workspace, promote(load_deployment(workspace, name), model))
+
+
+def restart(name: Name, team: Team = "demo") -> None:
+    """Start a deployment's process anew; the one that runs goes on until the new one can take over."""
+    _ask("POST", f"/teams/{team}/deployments/{name}/restart")
+    typer.echo(f"{name} is started anew")
+
+
+def remove(name: Name, team: Team = "demo") -> None:
+    """Remove a deployment; what it predicted stays in its topics."""
+    from lit.serving.opening import deployment_path, load_deployment
+
+    workspace = _workspace(team)
+    load_deployment(workspace, name)
+    deployment_path(workspace, name).unlink()
+    typer.echo(f"{name} is removed")
+
+
+def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
+    """List the team's deployments."""
+    import msgspec
+
+    from lit.serving.opening import load_deployment
+
+    workspace = _workspace(team)
+    found = [load_deployment(workspace, name) for name in _names(workspace)]
+    if as_json:
+        shown = [msgspec.to_builtins(one) for one in found]
+        for one in shown:
+            one["alerts"].pop("secret", None)
+        return typer.echo(json.dumps(shown))
+    for one in found:
+        models = ", ".join([*one.output.models, *(f"({model})" for model in one.output.shadow)]) or "no models yet"
+        where = f"{one.stream} {one.parameters.interval} {one.parameters.ticker or ''}".rstrip()
+        typer.echo(f"{one.name:<24}{where:<32}{models}")
+
+
+def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
+    """Show how a deployment does: process, lag, latency, each model against its base rate, challengers, alerts."""
+    health = _ask("GET", f"/teams/{team}/deployments/{name}/health")
+    report = _ask("GET", f"/teams/{team}/deployments/{name}/report")
+    if as_json:
+        return typer.echo(json.dumps({"health": health, "report": report}))
+    typer.echo(
+        f"{name}: {health['status']}, lag {health['lag']} messages, "
+        f"latency {_number(health['latency_ms_p50'])} ms (p99 {_number(health['latency_ms_p99'])}), "
+        f"last prediction {health['last_prediction'] or 'none yet'}"
+    )
+    for model in report["models"]:
+        typer.echo(f"{model['model']}{'  (shadow)' if model['shadow'] else ''}")
+        for what, measures in (("since start", model["since_start"]), ("last 500", model["recent"])):
+            typer.echo(f"  {what:<12}{_measures(measures)}")
+        if model["validation"]:
+            typer.echo(f"  {'validation':<12}{_measures(model['validation'])}")
+    for one in report["comparisons"]:
+        verdict = f"{one['better']} is better" if one["better"] else "no difference for certain"
+        typer.echo(
+            f"{one['challenger']} against {one['champion']} on {one['bars']} bars: {verdict} "
+            f"(Brier {one['brier_difference']:+.4f}, 95 % {one['low']:+.4f} … {one['high']:+.4f}; "
+            f"McNemar p {one['mcnemar_p']:.3g})"
+        )
+    for alert in health["alerts"][-10:]:
+        typer.echo(f"{alert['status']:<8}{alert['sentence']}")
+
+
+def log(
+    name: Name,
+    lines: Annotated[int, typer.Option(help="how many of the last lines")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what comes, until Ctrl-C")] = False,
+    team: Team = "demo",
+) -> None:
+    """Print what a deployment's process writes."""
+    import httpx
+
+    from lit.streams.errors import FaultError
+
+    path = f"/teams/{team}/deployments/{name}/log"
+    if not follow:
+        return typer.echo(_ask("GET", f"{path}?lines={lines}"))
+    url, bearer = _server()
+    try:
+        with httpx.stream(
+            "GET", f"{url}/api{path}/live?lines={lines}", headers=bearer, timeout=None, trust_env=False
+        ) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                _refuse(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    typer.echo(line.removeprefix("data: "))
+    except httpx.HTTPError as error:
+        raise FaultError(f"LIT at {url} does not answer: {error}") from error
+    except KeyboardInterrupt:
+        return None
+
+
+def _workspace(team: str) -> Workspace:
+    from lit.settings import Settings
+    from lit.streams.workspace import Workspace
+
+    return Workspace(Settings().data, team)
+
+
+def _names(workspace: Workspace) -> list[str]:
+    return sorted(path.stem for path in workspace.path("preview").glob("[!.]*.json"))
+
+
+def _interval(text: str) -> str:
+    from lit.features.intervals import Interval as Parsed
+
+    return str(Parsed.parse(text))
+
+
+def _check_stream(workspace: Workspace, stream: str) -> None:
+    """Refuse a stream that has no file, unless a server knows its topic."""
+    from lit.streams.errors import LitError, UserError
+
+    if workspace.path("streams", f"{stream}.json").exists():
+        return
+    try:
+        known = [one["name"] for one in _ask("GET", f"/teams/{workspace.team}/streams")]
+    except LitError:
+        known = sorted(path.stem for path in workspace.path("streams").glob("[!.]*.json"))
+    if stream not in known:
+        raise UserError(
+            f"team {workspace.team!r} has no stream {stream!r} (there are: {', '.join(known) or 'none yet'})"
+        )
+
+
+def _check_items(workspace: Workspace, names: list[str]) -> None:
+    from lit.trainer import vault
+
+    for name in names:
+        vault.load(workspace, name)
+
+
+def _rules(given: list[str] | None, before: dict[str, Any]) -> dict[str, Any]:
+    """Return the rules with those given put in, or taken out where their value is empty."""
+    from lit.streams.errors import UserError
+
+    rules = dict(before)
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"alert {text!r} is not a rule and its value, such as drift=0.25")
+        if not value:
+            rules.pop(name, None)
+            continue
+        try:
+            rules[name] = json.loads(value)
+        except ValueError:
+            rules[name] = value
+    return rules
+
+
+def _save(workspace: Workspace, deployment: Deployment) -> None:
+    from lit.serving.opening import save_deployment
+    from lit.streams.store_open import running_server
+
+    save_deployment(workspace, deployment)
+    models = ", ".join([*deployment.output.models, *(f"{m} (shadow)" for m in deployment.output.shadow)])
+    running = "" if running_server(workspace.data) else "; `lit up` runs it"
+    typer.echo(
+        f"{deployment.name} on {deployment.stream}, bars of {deployment.parameters.interval}: "
+        f"{models or 'no models yet (`lit deploy set --model`)'}{running}"
+    )
+
+
+def _server() -> tuple[str, dict[str, str]]:
+    from lit.settings import Settings
+    from lit.streams.errors import FaultError
+    from lit.streams.store_open import running_server
+
+    settings = Settings()
+    found = running_server(settings.data)
+    if found is None:
+        raise FaultError(f"LIT does not run over {settings.data.resolve()}: `lit up` starts it")
+    return found[0], {"Authorization": f"Bearer {found[1]}"}
+
+
+def _ask(method: str, path: str) -> Any:
+    import httpx
+
+    from lit.streams.errors import FaultError
+
+    url, bearer = _server()
+    try:
+        answer = httpx.request(method, f"{url}/api{path}", headers=bearer, timeout=30, trust_env=False)
+    except httpx.HTTPError as error:
+        raise FaultError(f"LIT at {url} does not answer: {error}") from error
+    if answer.status_code >= 400:
+        _refuse(answer)
+    return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+
+
+def _refuse(answer: Any) -> None:
+    from lit.streams.errors import FaultError, UserError
+
+    try:
+        said = answer.json()["detail"]
+    except (ValueError, KeyError):
+        said = answer.text[:200]
+    raise (UserError if answer.status_code < 500 else FaultError)(str(said))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _measures(found: dict[str, Any]) -> str:
+    """Return measures as text, each beside its base."""
+    bases = {"accuracy": ("base_rate_accuracy", "base_accuracy"), "brier": ("base_rate_brier", "base_brier")}
+    parts = [f"{found['scored']} scored"] if "scored" in found else []
+    for name in ("accuracy", "brier", "auc", "calibration_error"):
+        if found.get(name) is None:
+            continue
+        base = next((found[key] for key in bases.get(name, ()) if found.get(key) is not None), None)
+        beside = f" (base {base:.3f})" if base is not None else ""
+        parts.append(f"{name.replace('_', ' ')} {found[name]:.3f}{beside}")
+    return ", ".join(parts) or "nothing yet"
