@@ -43,6 +43,8 @@ class StreamAdapter:
         `module:function` that makes an output's web application; None for an input.
     sequence
         How the provider numbers its ticks.
+    numbering
+        Tells that by the parameters; None: it is always the same.
     heartbeat
         Seconds of silence after which a connection counts as lost; None: silence is normal.
     grace
@@ -68,6 +70,7 @@ class StreamAdapter:
     stream: Callable[[Any], AsyncIterator[Any]] | None
     server: str | None = None
     sequence: Numbering = "none"
+    numbering: Callable[[Mapping[str, Any]], Numbering] | None = None
     heartbeat: float | None = None
     grace: float = 1.0
     clock: str = "arrival"
@@ -81,6 +84,8 @@ class StreamAdapter:
         """Return the adapter as a stream's parameters `numbering`, `heartbeat` and `grace` want it, if it has them."""
         given = {"sequence": "numbering", "heartbeat": "heartbeat", "grace": "grace"}
         found = {name: parameters[key] for name, key in given.items() if parameters.get(key) is not None}
+        if self.numbering and "sequence" not in found:
+            found["sequence"] = self.numbering(parameters)
         return replace(self, **found)
 
     @property
@@ -170,7 +175,7 @@ def load_stream_adapter(workspace: Workspace, name: str) -> StreamAdapter:
     if server is None and not inspect.isasyncgenfunction(stream):
         raise UserError(f"stream adapter {path} has to define an async generator stream(feed): async def with yield.")
     sequence: Any = getattr(module, "SEQUENCE", "none")
-    if sequence not in (known := get_args(Numbering)):
+    if not callable(sequence) and sequence not in (known := get_args(Numbering)):
         raise UserError(f"stream adapter {path}: SEQUENCE is {sequence!r}, use one of {', '.join(known)}.")
     columns = getattr(module, "COLUMNS", {})
     if wrong := [name for name, kind in columns.items() if kind not in COLUMN_KINDS]:
@@ -182,7 +187,8 @@ def load_stream_adapter(workspace: Workspace, name: str) -> StreamAdapter:
         form,
         stream if server is None else None,
         server,
-        sequence,
+        "none" if callable(sequence) else sequence,
+        sequence if callable(sequence) else None,
         getattr(module, "HEARTBEAT", None),
         float(getattr(module, "GRACE", 1.0)),
         getattr(module, "CLOCK", "arrival"),

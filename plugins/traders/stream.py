@@ -4,11 +4,12 @@ An adapter is one Python file. Its docstring is its form, its `stream` an async 
 ticks until the connection ends; everything else (checks, indices, repeats, gaps, clock, reconnects, delivery) is done
 for it. `docs/streams.md` shows one whole.
 
-The names that a file may set besides: `SEQUENCE` ("contiguous", "increasing" or "none"), `HEARTBEAT` (seconds of
-silence after which the connection is given up), `GRACE` (seconds that a tick may be under way), `CLOCK` ("arrival"
-or "adapter"), `LIVE` (parameters that may change while it runs), `COLUMNS` (own columns → "text", "number" or
-"integer"), `RESUMES` (a new connection goes on at `feed.position`, so that it loses nothing), `EXCHANGE` (a calendar),
-`NEGATIVE_PRICES`. Parameters named `numbering`, `heartbeat` and `grace` take precedence over the first three.
+The names that a file may set besides: `SEQUENCE` ("contiguous", "increasing", "none", or a function of the parameters
+that says which), `HEARTBEAT` (seconds of silence after which the connection is given up), `GRACE` (seconds that a tick
+may be under way), `CLOCK` ("arrival" or "adapter"), `LIVE` (parameters that may change while it runs), `COLUMNS` (own
+columns → "text", "number" or "integer"), `RESUMES` (a new connection goes on at `feed.position`, so that it loses
+nothing), `EXCHANGE` (a calendar), `NEGATIVE_PRICES`. Parameters named `numbering`, `heartbeat` and `grace` take
+precedence over the first three.
 
 What it yields: a tick, a list of ticks, or `Columns`. A tick is a dict: `symbol`, `timestamp` (int, ns since the epoch,
 UTC), `Price`, `Volume`; if the feed has them `Seq. No.`, `session`, `Qualifiers` and its own `COLUMNS`. Two keys are
