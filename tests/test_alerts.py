@@ -1,0 +1,184 @@
+"""Alerts: each condition told once when it begins and once when it ends; webhooks tried again, signed; the monitor."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lit.api.config import ApiConfig
+from lit.api.server import listening, serving
+from lit.api.services import Services
+from lit.processors.delivery import read_partition
+from lit.serving.alerts import AlertBook, Facts, Rules
+from lit.serving.config import SHADOW
+from lit.serving.health import Health
+from lit.serving.notify import Notifier
+from lit.serving.partition import HEALTH
+from lit.serving.score_report import Measures
+from lit.streams import topics
+from lit.streams.clients import producer
+from lit.streams.errors import UserError
+from lit.streams.records import Event, Score, encode_json
+from lit.streams.store_open import open_store
+from lit.streams.tick import iso_ms
+
+
+@given(st.lists(st.floats(0, 200), max_size=40), st.sampled_from(["lag", "accuracy"]))
+def test_a_condition_is_told_when_it_begins_and_when_it_ends_and_never_twice(values: list[float], rule: str) -> None:
+    rules, book, told = Rules(lag=100, accuracy=0.5, scores=1), AlertBook("d"), []
+    for value in values:
+        facts = Facts(lag=value) if rule == "lag" else Facts(recent={"m": Measures(10, accuracy=value / 200)})
+        alerts = [alert for alert in book.judge(rules, facts) if alert.rule == rule]
+        for alert in alerts:
+            if alert.status == "raised":
+                assert alert.value > 100 if rule == "lag" else alert.value < 0.5
+            else:
+                assert alert.value <= 90 if rule == "lag" else alert.value >= 0.55
+        told += [alert.status for alert in alerts]
+    assert told == (["raised", "cleared"] * len(told))[: len(told)]
+
+
+def test_what_stands_is_kept_over_a_restart_and_a_rule_that_is_gone_tells_no_more() -> None:
+    rules = Rules(drift=0.25, silence=60)
+    first = AlertBook("d")
+    told = first.judge(rules, Facts(drift={"m: bars.close": 0.4}, silent_seconds=61))
+    assert [(a.rule, a.subject, a.status) for a in told] == [
+        ("drift", "m: bars.close", "raised"),
+        ("silence", "predictions", "raised"),
+    ]
+    assert "0.4" in told[0].sentence and "bars.close" in told[0].sentence
+    again = AlertBook("d", first.standing)
+    assert again.judge(rules, Facts(drift={"m: bars.close": 0.4}, silent_seconds=90)) == []
+    assert again.judge(rules, Facts()) == [] and len(again.standing) == 2  # nothing is known: nothing has ended
+    assert again.judge(Rules(silence=60), Facts(silent_seconds=1))[0].status == "cleared"
+    assert again.standing == set()
+
+
+def test_wrong_rules_are_refused_in_a_sentence() -> None:
+    for raw, word in (({"drifts": 1}, "drifts"), ({"lag": -1}, "lag"), ({"webhook": "ftp://x"}, "ftp")):
+        with pytest.raises(UserError, match=word):
+            Rules.of(raw)
+
+
+@contextmanager
+def receiver(refusals: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A webhook that refuses the first posts."""
+    posts: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            posts.append((dict(self.headers), body))
+            self.send_response(503 if len(posts) <= refusals else 204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/alerts", posts
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def until(condition: Any, what: Any = "") -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.05)
+
+
+@pytest.mark.kafka
+def test_a_webhook_is_tried_until_it_answers_and_can_check_who_wrote(kafka: str) -> None:
+    with receiver(refusals=2) as (address, posts):
+        rules = Rules(lag=1, webhook=address, secret="s3cret")
+        (alert,) = AlertBook("d").judge(rules, Facts(lag=5))
+        notifier = Notifier(kafka, attempts=(0.05, 0.05, 0.05))
+        notifier.tell("hooked", alert, rules)
+        until(lambda: len(posts) == 3)
+        notifier.close()
+    headers, body = posts[-1]
+    assert len({post[0]["X-LIT-Id"] for post in posts}) == 1
+    expected = hmac.new(b"s3cret", headers["X-LIT-Timestamp"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert headers["X-LIT-Signature"] == f"sha256={expected}"
+    assert json.loads(body)["sentence"] == alert.sentence
+    events = [msgspec.json.decode(v, type=Event) for v in read_partition(kafka, topics.events("hooked").name, 0)]
+    assert [(e.kind, e.name, e.status) for e in events] == [("alert", "d", "raised")]
+
+
+@pytest.mark.kafka
+def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafka: str, tmp_path: Path) -> None:
+    team, sender = "watching", producer(kafka)
+    folder = tmp_path / team / "preview"
+    folder.mkdir(parents=True)
+    topics.create_topics(kafka, topics.ticks(team, "tape"), topics.state(team, "deployment", "up"))
+    topics.create_topics(kafka, *(topics.scores(team, name) for name in ("up", "up" + SHADOW)))
+    with receiver(refusals=0) as (address, posts), open_store(tmp_path, None) as stores:
+        rules = {"accuracy": 0.4, "scores": 20, "drift": 0.25, "webhook": address, "secret": "hidden"}
+        file = {"name": "up", "stream": "tape", "output": {"models": ["old"], "shadow": ["new"]}, "alerts": rules}
+        (folder / "up.json").write_text(json.dumps(file))
+        services = Services(ApiConfig(tmp_path, kafka), stores)
+        bearer = {"Authorization": f"Bearer {services.keys.admin_token}"}
+        with listening("127.0.0.1", 0) as listener, serving(services, listener) as url:
+            client = httpx.Client(base_url=f"{url}/api/teams/{team}/deployments", headers=bearer, timeout=60)
+            for ordinal in range(60):
+                came = float(ordinal % 2)
+                for model, name, p in (("old", "up", 1 - came), ("new", "up" + SHADOW, 0.2 + 0.6 * came)):
+                    row = Score("up", model, "A", "1minute", "", ordinal, [p], "", ordinal, "", 1.0, [came])
+                    for _ in range(1 + ordinal % 2):  # some are there twice
+                        sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
+            health = Health(
+                "up", 0, iso_ms(time.time_ns()), 9, 2, {"old": 60}, 3.0, 9.0, None, {"old": {"bars.close": 0.3}}
+            )
+            sender.produce(topics.state(team, "deployment", "up").name, encode_json(health), HEALTH, partition=0)
+            assert sender.flush(30) == 0
+
+            def report() -> Any:
+                return client.get("/up/report").json()
+
+            until(lambda: [m["since_start"]["scored"] for m in report()["models"]] == [60, 60], report)
+            old, new = report()["models"]
+            assert (old["since_start"]["accuracy"], old["shadow"]) == (0.0, False)
+            assert (new["recent"]["auc"], new["shadow"]) == (1.0, True)
+            assert [bin_["observed"] for bin_ in new["calibration"]] == [0.0, 1.0]
+            (comparison,) = report()["comparisons"]
+            assert comparison["better"] == "new" and comparison["bars"] == 60
+            assert [m["model"] for m in client.get("/up/report?shadow=false").json()["models"]] == ["old"]
+
+            until(lambda: len(posts) >= 2, report)
+            time.sleep(3.0)  # judged again meanwhile
+            assert sorted(json.loads(body)["rule"] for _, body in posts) == ["accuracy", "drift"]
+            shown = client.get("/up/health").json()
+            assert shown["lag"] == 2 and shown["latency_ms_p99"] == 9.0
+            assert {(one["rule"], one["subject"]) for one in shown["standing"]} == {
+                ("accuracy", "old"),
+                ("drift", "old: bars.close"),
+            }
+            (view,) = client.get(f"{url}/api/teams/{team}/deployments").json()
+            assert (
+                view["alerts"]["webhook"] == address
+                and "hidden" not in client.get(f"{url}/api/teams/{team}/deployments").text
+            )
+            body = {**file, "alerts": view["alerts"]}
+            assert client.put("/up", json=body).status_code == 200
+            assert json.loads((folder / "up.json").read_text())["alerts"]["secret"] == "hidden"
+            assert client.post("/up/models/new/promote").json()["models"] == ["new"]
+            assert client.get(f"{url}/api/teams/{team}/deployments").json()[0]["shadow"] == ["old"]
+            assert client.put("/up", json={**file, "parameters": {"interval": "5minute"}}).status_code == 409
