@@ -129,6 +129,9 @@ class Asset:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._data
+
     def __enter__(self) -> Asset:
         return self
 

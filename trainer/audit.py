@@ -153,9 +153,9 @@ def _part(part: Asset) -> AuditedPart:
     symbols: Counter[str] = Counter()
     first, last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
     for start in range(0, len(part), _SCAN_ROWS):
-        if "symbol" in part.file:
+        if "symbol" in part:
             symbols.update(part.read("symbol", start, start + _SCAN_ROWS).tolist())
-        if "timestamp" in part.file:
+        if "timestamp" in part:
             times = part.read("timestamp", start, start + _SCAN_ROWS)
             first, last = min(first, int(times.min())), max(last, int(times.max()))
     with reading(part.path):
@@ -175,7 +175,7 @@ def _overlap(train: Asset, test: Asset, horizon: float | None) -> Overlap | None
             own = np.array([numbers.setdefault(name, len(numbers)) for name in names.tolist()], np.int64)
             yield part.read("timestamp", start, start + _SCAN_ROWS), own[codes]
 
-    if not all(name in part.file for part in (train, test) for name in ("timestamp", "symbol")):
+    if not all(name in part for part in (train, test) for name in ("timestamp", "symbol")):
         return None
     return overlap(samples(train), samples(test), horizon)
 

@@ -149,7 +149,7 @@ def frame(asset: Asset, names: Sequence[str] | str | None = None, start: int = 0
         return pd.DataFrame(flattened, index=places, columns=list(asset.spec(tall[0]).columns))
     columns: dict[str, Any] = {}
     for name in ("index", "timestamp", "symbol"):
-        if name in asset.file:
+        if name in asset:
             found = asset.read(name, start, stop)
             columns[name] = pd.to_datetime(found, utc=True) if name == "timestamp" else found
     for name in chosen:
