@@ -20,6 +20,7 @@ from lit.api.routes import (
     definitions,
     deployments,
     features,
+    files,
     keys,
     live,
     models,
@@ -27,6 +28,7 @@ from lit.api.routes import (
     runs,
     store,
     system,
+    uploads,
     vault,
 )
 from lit.api.schemas import Problem, record_schemas
@@ -86,6 +88,8 @@ def create_app(services: Services) -> FastAPI:
         features.router(services),
         records.router(services, hub),
         live.router(services, hub),
+        files.router(services),
+        uploads.router(services),
         store.router(services.stores),
         models.router(services, inspector),
         runs.router(services),

@@ -17,8 +17,8 @@ STEADY_SECONDS = 30.0
 #: A worker that lives this long is shown as running.
 SETTLED_SECONDS = 2.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-#: Roles that may come to an end by themselves: a replay of files is over some day.
-FINITE_ROLES = ("stream",)
+#: Roles that may come to an end by themselves: a replay of files is over some day, and so is a caching.
+FINITE_ROLES = ("stream", "cache")
 
 
 @dataclass(frozen=True, slots=True)

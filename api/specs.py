@@ -6,17 +6,19 @@ import sys
 from dataclasses import replace
 
 from lit.api import definitions
+from lit.api.caching import caching_workers
 from lit.api.definitions import intervals_of
 from lit.api.services import Services
 from lit.api.workers import WorkerSpec
 from lit.streams.errors import UserError
+from lit.streams.workspace import Workspace
 
 #: The command line of this environment, wherever its scripts are.
 _COMMAND = "from lit.cli import main; main()"
 
 
 def desired_workers(services: Services) -> list[WorkerSpec]:
-    """Return the workers of all teams: adapter, bars and sink of each stream, sinks of caches, and the deployments.
+    """Return the workers of all teams: of each stream adapter, bars and sink; sinks of caches, cachings, deployments.
 
     On a cluster that others may share, only teams with a folder here are ours.
     """
@@ -39,6 +41,8 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
         specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
     specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
+    command, logs = (sys.executable, "-c", _COMMAND), services.config.private / "logs"
+    specs += caching_workers(Workspace(services.data, team), command, logs)
     for name, deployment in deployments.items():
         if deployment.output.models or deployment.output.shadow:
             spec = _spec(services, team, "deployment", name, "--name", name)

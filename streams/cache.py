@@ -241,6 +241,14 @@ def await_cached(workspace: Workspace, entry: CachedFile, store: TickStore, seco
     return entry
 
 
+def settle(workspace: Workspace, entry: CachedFile, store: TickStore) -> bool:
+    """Note a file that was sent as cached if the store holds all of its ticks by now; return whether it does."""
+    if not entry.cached and store.count(entry.adapter, entry.origin) == entry.ticks:
+        _note(workspace, msgspec.structs.replace(entry, cached=True))
+        return True
+    return entry.cached
+
+
 def cached_files(workspace: Workspace) -> dict[str, CachedFile]:
     """Return what is known of files that were sent, by path."""
     path = _registry(workspace)

@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from lit.streams import caching
 from lit.streams.cache import CachedFile, cached_files, forget_file
@@ -20,7 +19,8 @@ from lit.streams.tick import iso
 from lit.streams.workspace import Workspace, checked_name
 
 
-class RawFile(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RawFile:
     """A file as the list shows it.
 
     Parameters
@@ -53,17 +53,17 @@ class RawFile(msgspec.Struct, frozen=True):
     rows: int | None = None
     ticks: int | None = None
     late: int = 0
-    skipped: dict[str, int] = {}
-    rejects: dict[str, int] = {}
+    skipped: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, int] = field(default_factory=dict)
     first: str | None = None
     last: str | None = None
-    symbols: dict[str, int] = {}
+    symbols: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     total: int = 0
     rate: float = 0.0
     eta: float | None = None
     error: str | None = None
-    used_by: list[str] = []
+    used_by: list[str] = field(default_factory=list)
 
 
 def raw_root(workspace: Workspace) -> Path:

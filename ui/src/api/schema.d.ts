@@ -772,6 +772,311 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Files
+         * @description Return the team's files, those copied into `raw` by hand too.
+         */
+        get: operations["files_api_teams__team__files_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Delete a file and its ticks, if no schema, project or stream names it and nothing caches it.
+         */
+        delete: operations["delete_api_teams__team__files_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/files/info": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Info
+         * @description Return one file.
+         */
+        get: operations["info_api_teams__team__files_info_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/files/refused": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Refused
+         * @description Return rows of a file that were refused or set aside when it was last read.
+         */
+        get: operations["refused_api_teams__team__files_refused_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/files/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cache
+         * @description Cache files, or go on with those that were stopped or failed; several are worked on at once.
+         */
+        post: operations["cache_api_teams__team__files_cache_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/files/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Stop cachings; what was sent stays, and caching the file again goes on there.
+         */
+        post: operations["stop_api_teams__team__files_stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Listed
+         * @description Return the uploads that are under way.
+         */
+        get: operations["listed_api_teams__team__uploads_get"];
+        put?: never;
+        /**
+         * Create
+         * @description Begin an upload; its address comes as `Location`.
+         */
+        post: operations["create_api_teams__team__uploads_post"];
+        delete?: never;
+        /**
+         * Options
+         * @description Say what of tus is spoken here.
+         */
+        options: operations["options_api_teams__team__uploads_options"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/uploads/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Terminate
+         * @description Drop an upload that is not finished.
+         */
+        delete: operations["terminate_api_teams__team__uploads__name__delete"];
+        options?: never;
+        /**
+         * Head
+         * @description Say how much of an upload is here.
+         */
+        head: operations["head_api_teams__team__uploads__name__head"];
+        /**
+         * Patch
+         * @description Append bytes at `Upload-Offset`; with the last one the file is checked and cached.
+         */
+        patch: operations["patch_api_teams__team__uploads__name__patch"];
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Dataset
+         * @description Return what a dataset is made of, and which fields can be searched.
+         */
+        get: operations["dataset_api_teams__team__dataset_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/window": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Window
+         * @description Return ticks as an Arrow stream: `index` and columns; 2 million at the most.
+         */
+        get: operations["window_api_teams__team__dataset_window_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description Return any number of ticks as about `points` rows that keep the extremes, as an Arrow stream.
+         *
+         *     Columns: `index` (of a row's first tick), `ticks`, `start`, `end` (earliest and latest time, ns), `low`, `high`
+         *     (prices), `smallest`, `largest` (volumes). The headers, and the stream's metadata, say how many ticks a row is.
+         */
+        get: operations["overview_api_teams__team__dataset_overview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search
+         * @description Return which ticks of a window match, and how many of the whole dataset (as far as the time allows).
+         *
+         *     A text is looked for in all text fields, as it stands. Asked again, an incomplete count goes on.
+         */
+        get: operations["search_api_teams__team__dataset_search_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/packet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Packet
+         * @description Return one tick with all that its adapter keeps.
+         */
+        get: operations["packet_api_teams__team__dataset_packet_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/random": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Shuffle
+         * @description Return a tick anywhere in the dataset, each as likely; the same one for the same seed.
+         */
+        get: operations["shuffle_api_teams__team__dataset_random_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/dataset/index": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index At
+         * @description Return the index of the first tick at or after a time (ISO 8601 with zone).
+         */
+        get: operations["index_at_api_teams__team__dataset_index_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/canvases": {
         parameters: {
             query?: never;
@@ -1092,6 +1397,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/sweeps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Sweeps
+         * @description Return the team's sweeps by name.
+         */
+        get: operations["all_sweeps_api_teams__team__sweeps_get"];
+        put?: never;
+        /**
+         * Launch
+         * @description Check canvas and space and start the search.
+         */
+        post: operations["launch_api_teams__team__sweeps_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/sweeps/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description Return a sweep with its plan and all its trials.
+         */
+        get: operations["show_api_teams__team__sweeps__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/sweeps/{name}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log
+         * @description Return the last lines of the sweep's log.
+         */
+        get: operations["log_api_teams__team__sweeps__name__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/sweeps/{name}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Stop a sweep and its runs after their step; `resume` goes on with them.
+         */
+        post: operations["stop_api_teams__team__sweeps__name__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/sweeps/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Go on with a sweep that was stopped or killed, or do more trials of a finished one.
+         */
+        post: operations["resume_api_teams__team__sweeps__name__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/vault": {
         parameters: {
             query?: never;
@@ -1241,6 +1650,20 @@ export interface components {
             bootstrap: string;
             /** Reachable */
             reachable: boolean;
+        };
+        /**
+         * CacheOrder
+         * @description Files within `raw` to cache; `adapter` null: as each file's name suggests.
+         */
+        CacheOrder: {
+            /** Paths */
+            paths: string[];
+            /** Adapter */
+            adapter?: string | null;
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * CanvasEdge
@@ -1459,6 +1882,28 @@ export interface components {
             adapter: string;
         };
         /**
+         * DatasetView
+         * @description Cached files as one dataset; `fields` are what can be searched, each with its kind; times are ISO 8601 UTC.
+         */
+        DatasetView: {
+            /** Adapter */
+            adapter: string;
+            /** Ticks */
+            ticks: number;
+            /** First */
+            first: string;
+            /** Last */
+            last: string;
+            /** Symbols */
+            symbols: components["schemas"]["SymbolView"][];
+            /** Parts */
+            parts: components["schemas"]["PartView"][];
+            /** Fields */
+            fields: {
+                [key: string]: string;
+            };
+        };
+        /**
          * DeploymentFile
          * @description `{team}/preview/{deployment}.json`.
          */
@@ -1647,6 +2092,14 @@ export interface components {
             version: string;
         };
         /**
+         * IndexView
+         * @description A tick's index.
+         */
+        IndexView: {
+            /** Index */
+            index: number;
+        };
+        /**
          * Judged
          * @description What to judge a feature on, besides made-up ticks.
          */
@@ -1786,6 +2239,20 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * PartView
+         * @description A file's ticks of one symbol: the dataset's indices `index` … `index` + `ticks` − 1.
+         */
+        PartView: {
+            /** Path */
+            path: string;
+            /** Symbol */
+            symbol: string;
+            /** Index */
+            index: number;
+            /** Ticks */
+            ticks: number;
+        };
+        /**
          * Problem
          * @description What every error answers: a sentence, and the id that finds the request in the server's log.
          */
@@ -1794,6 +2261,93 @@ export interface components {
             detail: string;
             /** Request Id */
             request_id: string;
+        };
+        /**
+         * RawFile
+         * @description A file as the list shows it.
+         *
+         *     Parameters
+         *     ----------
+         *     path
+         *         Within `raw`, or absolute for a file elsewhere that was cached from there.
+         *     modified
+         *         ISO 8601 UTC.
+         *     adapter, parameters
+         *         What reads it: as it was cached or wished for, else what its name speaks for.
+         *     state
+         *         `new` (never cached), `sent` (to Kafka; the store was not asked yet), `changed` (since it was cached), `missing`
+         *         (cached, but no longer there), `stopped`, `failed`, `waiting`, `checking`, `sending`, `storing` or `cached`
+         *         (the store holds every tick of it).
+         *     rows, ticks, late, skipped, rejects, first, last, symbols
+         *         What caching found; null or empty before. `first` and `last` are ISO 8601 UTC, `symbols` are ticks of each.
+         *     bytes, total, rate, eta
+         *         Progress of a caching: decompressed bytes, ticks a second, seconds to go.
+         *     used_by
+         *         Schemas, projects and streams that name it, as `schema NAME`.
+         */
+        RawFile: {
+            /** Path */
+            path: string;
+            /** Size */
+            size: number;
+            /** Modified */
+            modified: string;
+            /** Adapter */
+            adapter: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** State */
+            state: string;
+            /** Cached */
+            cached: boolean;
+            /** Rows */
+            rows?: number | null;
+            /** Ticks */
+            ticks?: number | null;
+            /**
+             * Late
+             * @default 0
+             */
+            late: number;
+            /** Skipped */
+            skipped?: {
+                [key: string]: number;
+            };
+            /** Rejects */
+            rejects?: {
+                [key: string]: number;
+            };
+            /** First */
+            first?: string | null;
+            /** Last */
+            last?: string | null;
+            /** Symbols */
+            symbols?: {
+                [key: string]: number;
+            };
+            /**
+             * Bytes
+             * @default 0
+             */
+            bytes: number;
+            /**
+             * Total
+             * @default 0
+             */
+            total: number;
+            /**
+             * Rate
+             * @default 0
+             */
+            rate: number;
+            /** Eta */
+            eta?: number | null;
+            /** Error */
+            error?: string | null;
+            /** Used By */
+            used_by?: string[];
         };
         /**
          * Read
@@ -1806,6 +2360,18 @@ export interface components {
             beyond: boolean;
             /** Declared */
             declared: boolean;
+        };
+        /**
+         * RefusedRow
+         * @description A row that was refused or set aside: its line in the file, why, and its text.
+         */
+        RefusedRow: {
+            /** Line */
+            line: number;
+            /** Reason */
+            reason: string;
+            /** Row */
+            row: string;
         };
         /**
          * RunDetail
@@ -1987,6 +2553,27 @@ export interface components {
             error: string | null;
         };
         /**
+         * SearchView
+         * @description What a search came to.
+         *
+         *     `indices` are the matching ticks of the window, which has `ticks` ticks. Of the dataset's `total` ticks the first
+         *     `searched` were counted, and `matches` of them match; `complete`: that is the whole. Asked again, a count goes on.
+         */
+        SearchView: {
+            /** Indices */
+            indices: number[];
+            /** Ticks */
+            ticks: number;
+            /** Matches */
+            matches: number;
+            /** Searched */
+            searched: number;
+            /** Total */
+            total: number;
+            /** Complete */
+            complete: boolean;
+        };
+        /**
          * Status
          * @description What runs.
          */
@@ -1995,6 +2582,14 @@ export interface components {
             store: components["schemas"]["StoreStatus"];
             /** Workers */
             workers: components["schemas"]["Worker"][];
+        };
+        /**
+         * StopOrder
+         * @description Files whose caching is to stop.
+         */
+        StopOrder: {
+            /** Paths */
+            paths: string[];
         };
         /**
          * StoreStatus
@@ -2045,6 +2640,161 @@ export interface components {
              * @enum {string}
              */
             status: "running" | "starting" | "backoff" | "stopped" | "failed";
+        };
+        /**
+         * SweepContinue
+         * @description How a sweep goes on; `trials` in all, unset: as before.
+         */
+        SweepContinue: {
+            /** Trials */
+            trials?: number | null;
+        };
+        /**
+         * SweepDetail
+         * @description A sweep with its plan, its canvas and all trials.
+         */
+        SweepDetail: {
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "paused" | "stopped" | "finished" | "failed";
+            /** Project */
+            project: string;
+            /** Metric */
+            metric: string;
+            /** Trials */
+            trials: number;
+            /** Done */
+            done: number;
+            best: components["schemas"]["TrialView"] | null;
+            /** Description */
+            description: string;
+            /** Created */
+            created: string;
+            /** Error */
+            error: string;
+            /** Plan */
+            plan: {
+                [key: string]: unknown;
+            };
+            canvas: components["schemas"]["CanvasFile"];
+            /** All Trials */
+            all_trials: components["schemas"]["TrialView"][];
+        };
+        /**
+         * SweepLaunch
+         * @description A search for the best properties of a canvas; `space` is `node.property` → range, or choices as a list.
+         */
+        SweepLaunch: {
+            /** Canvas */
+            canvas: string | components["schemas"]["CanvasFile"];
+            /** Project */
+            project?: string | null;
+            /** Asset */
+            asset?: string | null;
+            /** Name */
+            name?: string | null;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Space */
+            space: {
+                [key: string]: string | unknown[];
+            };
+            /**
+             * Trials
+             * @default 20
+             */
+            trials: number;
+            /**
+             * Metric
+             * @default
+             */
+            metric: string;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /** Devices */
+            devices?: string[];
+            /** Epochs */
+            epochs?: number | null;
+            /**
+             * Pruner
+             * @default median
+             * @enum {string}
+             */
+            pruner: "median" | "none";
+        };
+        /**
+         * SweepView
+         * @description A sweep as lists show it; `done` trials of `trials` are decided, `best` is the best that was trained out.
+         */
+        SweepView: {
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "paused" | "stopped" | "finished" | "failed";
+            /** Project */
+            project: string;
+            /** Metric */
+            metric: string;
+            /** Trials */
+            trials: number;
+            /** Done */
+            done: number;
+            best: components["schemas"]["TrialView"] | null;
+            /** Description */
+            description: string;
+            /** Created */
+            created: string;
+            /** Error */
+            error: string;
+        };
+        /**
+         * SymbolView
+         * @description A symbol of a dataset.
+         */
+        SymbolView: {
+            /** Symbol */
+            symbol: string;
+            /** Ticks */
+            ticks: number;
+        };
+        /**
+         * TickView
+         * @description A tick as `adapter[i]` gives it, but with the exact time as text; adapters may add fields.
+         */
+        TickView: {
+            /** Index */
+            index: number;
+            /** Timestamp */
+            timestamp: string;
+            /** Symbol */
+            symbol: string;
+            /** Price */
+            Price: number;
+            /** Volume */
+            Volume: number;
+            /** Seq. No. */
+            "Seq. No.": number | null;
+            /** Session */
+            session: number;
+            /** Qualifiers */
+            Qualifiers: string | null;
+            /** Date-Time */
+            "Date-Time": string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * Topic
@@ -2107,6 +2857,49 @@ export interface components {
             /** Log */
             log: string;
             error: components["schemas"]["Mistake"] | null;
+        };
+        /**
+         * TrialView
+         * @description A trial: the run that it is, its properties, the best epoch and its value.
+         */
+        TrialView: {
+            /** Number */
+            number: number;
+            /** Params */
+            params: {
+                [key: string]: unknown;
+            };
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "complete" | "pruned" | "failed" | "waiting";
+            /** Run */
+            run: number | null;
+            /** Value */
+            value: number | null;
+            /** Epoch */
+            epoch: number | null;
+            /** Error */
+            error: string;
+        };
+        /**
+         * UploadView
+         * @description An upload under way: `offset` of `length` bytes are here.
+         */
+        UploadView: {
+            /** Id */
+            id: string;
+            /** Path */
+            path: string;
+            /** Length */
+            length: number;
+            /** Offset */
+            offset: number;
+            /** Adapter */
+            adapter: string;
+            /** Created */
+            created: number;
         };
         /**
          * Validation
@@ -4004,6 +4797,704 @@ export interface operations {
             };
         };
     };
+    files_api_teams__team__files_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RawFile"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_teams__team__files_delete: {
+        parameters: {
+            query: {
+                path: string;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    info_api_teams__team__files_info_get: {
+        parameters: {
+            query: {
+                path: string;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RawFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refused_api_teams__team__files_refused_get: {
+        parameters: {
+            query: {
+                path: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefusedRow"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_api_teams__team__files_cache_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CacheOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RawFile"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_api_teams__team__files_stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StopOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RawFile"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listed_api_teams__team__uploads_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_api_teams__team__uploads_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options_api_teams__team__uploads_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    terminate_api_teams__team__uploads__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    head_api_teams__team__uploads__name__head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_api_teams__team__uploads__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dataset_api_teams__team__dataset_get: {
+        parameters: {
+            query?: {
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    window_api_teams__team__dataset_window_get: {
+        parameters: {
+            query?: {
+                /** @description a field; repeatable; none: timestamp, Price, Volume, session */
+                column?: string[] | null;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+                /** @description index of the window's first tick */
+                first?: number | null;
+                /** @description how many ticks; at the end of the data fewer come */
+                count?: number | null;
+                /** @description ISO 8601 with zone: instead of an index, each symbol from this time on */
+                start?: string | null;
+                /** @description ISO 8601 with zone: each symbol up to before this time */
+                end?: string | null;
+                /** @description of this symbol alone */
+                symbol?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An Arrow IPC stream */
+            200: {
+                headers: {
+                    /** @description ticks that the rows stand for */
+                    "LIT-Ticks"?: number;
+                    /** @description 1: not downsampled */
+                    "LIT-Ticks-Per-Point"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    overview_api_teams__team__dataset_overview_get: {
+        parameters: {
+            query?: {
+                points?: number;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+                /** @description index of the window's first tick */
+                first?: number | null;
+                /** @description how many ticks; at the end of the data fewer come */
+                count?: number | null;
+                /** @description ISO 8601 with zone: instead of an index, each symbol from this time on */
+                start?: string | null;
+                /** @description ISO 8601 with zone: each symbol up to before this time */
+                end?: string | null;
+                /** @description of this symbol alone */
+                symbol?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An Arrow IPC stream */
+            200: {
+                headers: {
+                    /** @description ticks that the rows stand for */
+                    "LIT-Ticks"?: number;
+                    /** @description 1: not downsampled */
+                    "LIT-Ticks-Per-Point"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_api_teams__team__dataset_search_get: {
+        parameters: {
+            query: {
+                /** @description a text, /a regex/, Volume > 10000, joined by and/or/not */
+                q: string;
+                /** @description for counting the whole dataset */
+                seconds?: number;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+                /** @description index of the window's first tick */
+                first?: number | null;
+                /** @description how many ticks; at the end of the data fewer come */
+                count?: number | null;
+                /** @description ISO 8601 with zone: instead of an index, each symbol from this time on */
+                start?: string | null;
+                /** @description ISO 8601 with zone: each symbol up to before this time */
+                end?: string | null;
+                /** @description of this symbol alone */
+                symbol?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    packet_api_teams__team__dataset_packet_get: {
+        parameters: {
+            query: {
+                index: number;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TickView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shuffle_api_teams__team__dataset_random_get: {
+        parameters: {
+            query?: {
+                /** @description of this symbol alone */
+                symbol?: string | null;
+                seed?: number | null;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TickView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    index_at_api_teams__team__dataset_index_get: {
+        parameters: {
+            query: {
+                time: string;
+                /** @description of this symbol alone */
+                symbol?: string | null;
+                /** @description the dataset of this project */
+                project?: string | null;
+                /** @description with `path`: the source adapter */
+                adapter?: string;
+                /** @description a cached file, absolute or below raw; repeatable */
+                path?: string[] | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IndexView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     canvases_api_teams__team__canvases_get: {
         parameters: {
             query?: never;
@@ -4653,6 +6144,204 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    all_sweeps_api_teams__team__sweeps_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    launch_api_teams__team__sweeps_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SweepLaunch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_api_teams__team__sweeps__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_api_teams__team__sweeps__name__log_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogTail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_api_teams__team__sweeps__name__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_api_teams__team__sweeps__name__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SweepContinue"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepView"];
                 };
             };
             /** @description An error */
