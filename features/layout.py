@@ -72,6 +72,18 @@ class Layout:
             found.append((symbol, where, positions[where]))
         return found
 
+    def pieces(self, first: int, last: int) -> list[tuple[str, int, int]]:
+        """Return (symbol, position in its sequence, count) of each segment's share of indices first…last−1."""
+        found = []
+        for number in range(max(int(np.searchsorted(self._starts, first, side="right")) - 1, 0), len(self.segments)):
+            start, segment = int(self._starts[number]), self.segments[number]
+            low, high = max(first - start, 0), min(last - start, segment.count)
+            if start >= last:
+                break
+            if low < high:
+                found.append((segment.symbol, int(self._bases[number]) + low, high - low))
+        return found
+
     def indices(self, symbol: str, positions: Int64Array) -> Int64Array:
         """Return the dataset's indices of positions within a symbol's sequence."""
         numbers = np.array([n for n, s in enumerate(self.segments) if s.symbol == symbol and s.count], np.int64)

@@ -208,6 +208,11 @@ class SymbolWindow:
         block = self._reaching(index, index)[0]
         return block.packet(index - block.first_index)
 
+    def blocks(self, first: int, last: int) -> list[TickBlock]:
+        """Return ticks first…last−1 as the blocks that they are in."""
+        found = self._reaching(first, last - 1) if first < last else []
+        return [block.slice(first - block.first_index, last - block.first_index) for block in found]
+
     def column(self, name: str, indices: Int64Array) -> npt.NDArray[Any]:
         """Return one field of many ticks (see `TradersBaseAdapter`)."""
         indices = np.asarray(indices, np.int64)
