@@ -1,0 +1,177 @@
+"""What is on record of a prediction: itself, and the bars or ticks it was made of; read from Kafka, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Message, TopicPartition
+
+from lit.features.intervals import Interval
+from lit.processors.delivery import read_messages
+from lit.serving.config import DeploymentConfig
+from lit.serving.insight_window import Recorded, write_message
+from lit.streams import topics
+from lit.streams.clients import bounds, consumer
+from lit.streams.codec import PoisonError, decode
+from lit.streams.errors import UserError
+from lit.streams.records import Bar, Prediction, decode_bars
+from lit.streams.tick import Watermark, from_iso
+
+#: Messages that are read at once when going back.
+_CHUNK = 2000
+#: A bar may be published this long after the prediction that was made at it, by another process.
+_LATER_MS = 600_000
+#: Ticks of one symbol that a window is made of again.
+MAX_TICKS = 30_000_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A prediction and the partition that it, its symbol's bars and ticks are in."""
+
+    prediction: Prediction
+    partition: int
+
+
+class MissingPredictionError(UserError):
+    """There is no such prediction."""
+
+
+def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = None, model: str | None = None) -> Found:
+    """Return the prediction that a deployment made at a tick.
+
+    Parameters
+    ----------
+    config
+        The deployment.
+    index
+        The tick, as predictions have it.
+    symbol, model
+        Of which symbol and model; None: there must be one only.
+
+    Raises
+    ------
+    MissingPredictionError
+        If there is none.
+    UserError
+        If there are several: which.
+    """
+    found: dict[tuple[str, str], Found] = {}
+    existing = _existing(config.bootstrap, config.predictions_topics)
+    for topic in existing:
+        for partition in range(topics.PARTITIONS):
+            for message in _back(config.bootstrap, topic, partition):
+                one = msgspec.json.decode(message.value() or b"", type=Prediction)
+                if (symbol or one.symbol) != one.symbol or (model or one.model) != one.model:
+                    continue
+                if one.index == index:
+                    found[one.model, one.symbol] = Found(one, partition)  # going back, the first record wins
+                elif symbol and model and one.index < index:
+                    break
+    if not found:
+        what = "".join([f" of {symbol}" if symbol else "", f" by {model!r}" if model else ""])
+        raise MissingPredictionError(f"deployment {config.name!r} has no prediction at index {index}{what}")
+    if len(found) > 1:
+        names = ", ".join(f"{one} of {its}" for one, its in sorted(found))
+        raise UserError(f"deployment {config.name!r} has several predictions at index {index}: choose of {names}")
+    return next(iter(found.values()))
+
+
+def recorded_bars(config: DeploymentConfig, found: Found, intervals: Sequence[str], wanted: int) -> Recorded | None:
+    """Return the symbol's last bars at a prediction; None where the record of an interval does not reach it.
+
+    Parameters
+    ----------
+    wanted
+        How many of each interval, at the least, as far as there are.
+    """
+    prediction = found.prediction
+    bars: dict[str, list[Bar]] = {}
+    whole = True
+    for text in intervals:
+        topic = topics.bars(config.team, config.stream, str(Interval.parse(text))).name
+        if not _existing(config.bootstrap, [topic]):
+            return None
+        kept: dict[int, Bar] = {}
+        until = from_iso(prediction.published_at) // 1_000_000 + _LATER_MS
+        for message in _back(config.bootstrap, topic, found.partition, until):
+            for bar in decode_bars(message.value() or b""):
+                if bar.symbol == prediction.symbol and bar.first_index <= prediction.index:
+                    kept[bar.ordinal] = bar
+            if len(kept) >= wanted:
+                break
+        if not kept or max(bar.last_index for bar in kept.values()) < prediction.index:
+            return None
+        bars[text] = [kept[ordinal] for ordinal in sorted(kept)]
+        whole &= bars[text][0].ordinal == 0
+    return Recorded(prediction.symbol, bars, whole)
+
+
+def recorded_ticks(config: DeploymentConfig, found: Found, intervals: Sequence[str], file: Path) -> Recorded:
+    """Write the symbol's ticks up to a prediction, and the message after it, to a file.
+
+    Raises
+    ------
+    UserError
+        If they are not recorded, or too many.
+    """
+    symbol, index = found.prediction.symbol, found.prediction.index
+    if not _existing(config.bootstrap, [config.ticks_topic]):
+        raise UserError(f"stream {config.stream!r} has no recorded ticks: inputs can't be computed again")
+    reached = 0
+    with file.open("wb") as out:
+        for message in read_messages(config.bootstrap, config.ticks_topic, found.partition):
+            key, value, headers = bytes(message.key() or b""), message.value() or b"", message.headers() or []
+            if key != symbol.encode():
+                continue
+            try:
+                item = decode(key, value, headers)
+            except PoisonError:
+                continue
+            write_message(out, key, value, [(name, bytes(data or b"")) for name, data in headers])
+            if reached > index and (isinstance(item, Watermark) or item.next_index > reached):
+                break
+            reached = max(reached, item.next_index)
+            if reached > MAX_TICKS:
+                raise UserError(
+                    f"{symbol} has more than {MAX_TICKS:,} ticks before index {index}, and the bars that the model "
+                    "reads are not published: deploy on their interval, so that they are"
+                )
+    if reached <= index:
+        raise UserError(
+            f"the ticks of {symbol} up to index {index} are no longer recorded: its topic ends at {reached}"
+        )
+    return Recorded(symbol, ticks=str(file), intervals=list(intervals))
+
+
+def _existing(bootstrap: str, names: Sequence[str]) -> list[str]:
+    reader = consumer(bootstrap, "lit-insight")
+    try:
+        known = reader.list_topics(timeout=10.0).topics
+    finally:
+        reader.close()
+    return [name for name in names if name in known]
+
+
+def _back(bootstrap: str, topic: str, partition: int, until_ms: int | None = None) -> Iterator[Message]:
+    """Yield a partition's messages, the newest first; those after a time are left out."""
+    reader = consumer(bootstrap, "lit-insight")
+    try:
+        low, stop = bounds(reader, topic, partition)
+        if until_ms is not None:
+            (at,) = reader.offsets_for_times([TopicPartition(topic, partition, until_ms)], timeout=10.0)
+            stop = at.offset if at.offset >= 0 else stop
+        while stop > low:
+            first = max(low, stop - _CHUNK)
+            chunk = []
+            for message in read_messages(bootstrap, topic, partition, first):
+                if (message.offset() or 0) >= stop:
+                    break
+                chunk.append(message)
+            yield from reversed(chunk)
+            stop = first
+    finally:
+        reader.close()

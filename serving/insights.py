@@ -1,0 +1,184 @@
+"""Insights on a deployment's predictions: what the model saw, what of it mattered, and what it would say otherwise.
+
+What the model saw is computed again from what the stream recorded, by the feature sources in the vault item; its digest
+tells whether it is what the prediction was made of. Models run in processes of their own (`insight_process`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lit.serving.config import DeploymentConfig
+from lit.serving.insight import Array, Cell
+from lit.serving.insight_process import InsightProcesses
+from lit.serving.insight_record import Found, find_prediction, recorded_bars, recorded_ticks
+from lit.serving.insight_window import Recorded
+from lit.serving.insight_worker import unpacked
+from lit.serving.opening import config_of, load_deployment
+from lit.streams.errors import UserError
+from lit.streams.records import Prediction
+from lit.streams.workspace import Workspace
+
+#: Bars that are read at first; more, where a feature reaches further back.
+_BARS = 512
+#: Predictions whose inputs stay at hand, for edits that follow each other.
+KEPT = 64
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A prediction with the inputs that the model saw.
+
+    Parameters
+    ----------
+    columns
+        Feature → names of its columns.
+    same_inputs
+        Whether the inputs computed now have the digest of those predicted from.
+    prediction_now
+        What the vault item says of them now.
+    packed
+        The inputs as the insight process takes them.
+    """
+
+    prediction: Prediction
+    inputs: dict[str, Array]
+    columns: dict[str, list[str]]
+    same_inputs: bool
+    prediction_now: list[float]
+    epoch: int
+    packed: dict[str, Any]
+
+    @property
+    def same_prediction(self) -> bool:
+        """Whether the model says the same now, but for last bits (these depend on how many are computed at once)."""
+        before, now = self.prediction.prediction, self.prediction_now
+        return len(before) == len(now) and bool(np.allclose(before, now, rtol=1e-4, atol=1e-6))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know: a sentence for each thing that is not as it was."""
+        found = []
+        if not self.same_inputs:
+            found.append("These inputs are not those that were predicted from: their digests differ.")
+        if self.epoch != self.prediction.epoch:
+            found.append(
+                f"The vault item is epoch {self.epoch} now; the prediction was made by epoch {self.prediction.epoch}."
+            )
+        if self.same_inputs and not self.same_prediction:
+            found.append(f"The model says {self.prediction_now} of them now: it is not the one that predicted.")
+        return found
+
+
+class Insights:
+    """Answers questions about predictions, for any team; close it to end its processes.
+
+    Parameters
+    ----------
+    data, bootstrap
+        Where files and records are.
+    """
+
+    def __init__(self, data: Path, bootstrap: str, processes: InsightProcesses | None = None) -> None:
+        self._data, self._bootstrap = data.resolve(), bootstrap
+        self.processes = processes or InsightProcesses()
+        self._kept: OrderedDict[tuple[Any, ...], Situation] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.processes.close()
+
+    def situation(
+        self, team: str, deployment: str, index: int, symbol: str | None = None, model: str | None = None
+    ) -> Situation:
+        """Return a prediction and what the model saw.
+
+        Raises
+        ------
+        UserError
+            If there is no such prediction, or its inputs can't be computed again: why.
+        """
+        key = (team, deployment, index, symbol, model)
+        with self._lock:
+            if (kept := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
+                return kept
+        workspace = Workspace(self._data, team)
+        config = config_of(workspace, load_deployment(workspace, deployment), self._bootstrap)
+        found = find_prediction(config, index, symbol, model)
+        answer = self._recomputed(config, found)
+        if answer["inputs"] is None:
+            raise UserError(
+                f"the inputs at index {index} can't be computed again: a feature of {found.prediction.model!r} rejects "
+                "the sample, so what the stream recorded is not what was predicted from"
+            )
+        made = Situation(
+            found.prediction,
+            unpacked(answer["inputs"]),
+            answer["columns"],
+            answer["digest"] == found.prediction.inputs_digest,
+            answer["prediction"],
+            answer["epoch"],
+            answer["inputs"],
+        )
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+    def impact(self, team: str, situation: Situation, output: int | None = None) -> dict[str, Any]:
+        """Return saliency and independence of columns and features (see `lit.serving.insight.impact`)."""
+        return self._ask(team, situation, "impact", output=output)
+
+    def influences(self, team: str, situation: Situation, output: int | None = None) -> dict[str, Any]:
+        """Return the most influential cells (see `lit.serving.insight.influences`)."""
+        return self._ask(team, situation, "influences", output=output)
+
+    def what_if(
+        self, team: str, situation: Situation, edits: Sequence[tuple[Cell, float]], output: int | None = None
+    ) -> dict[str, Any]:
+        """Return the prediction for edited inputs, and what each edit alone does; `milliseconds` is what it took."""
+        began = time.perf_counter()
+        changed = [(msgspec.to_builtins(cell), value) for cell, value in edits]
+        said = self._ask(team, situation, "what_if", edits=changed, output=output)
+        number = said["output"]
+        difference = said["prediction"][number] - said["original"][number]
+        return {**said, "difference": difference, "milliseconds": (time.perf_counter() - began) * 1000}
+
+    def _ask(self, team: str, situation: Situation, question: str, **arguments: Any) -> dict[str, Any]:
+        subject = self._subject(team, situation.prediction)
+        return self.processes.ask(team, question, {"subject": subject, "inputs": situation.packed, **arguments})
+
+    def _subject(self, team: str, prediction: Prediction) -> dict[str, str]:
+        return {"data": str(self._data), "team": team, "model": prediction.model}
+
+    def _recomputed(self, config: DeploymentConfig, found: Found) -> dict[str, Any]:
+        reads = self.processes.ask(config.team, "reads", {"subject": self._subject(config.team, found.prediction)})
+        wanted = _BARS
+        while not reads["ticks"]:
+            recorded = recorded_bars(config, found, reads["intervals"], wanted)
+            if recorded is None:
+                break
+            answer = self._inputs(config.team, found, recorded)
+            if not answer["short"]:
+                return answer
+            wanted *= 8
+        with tempfile.TemporaryDirectory() as folder:
+            recorded = recorded_ticks(config, found, reads["intervals"], Path(folder) / "ticks")
+            return self._inputs(config.team, found, recorded)
+
+    def _inputs(self, team: str, found: Found, recorded: Recorded) -> dict[str, Any]:
+        arguments = {"recorded": msgspec.to_builtins(recorded), "index": found.prediction.index}
+        return self.processes.ask(team, "inputs", {"subject": self._subject(team, found.prediction), **arguments})

@@ -1,0 +1,315 @@
+"""Insights on predictions: inputs computed again from Kafka; impact and what-if of real models in their own process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lit.features.bars import BarBuilder, Bars
+from lit.features.dataset import DatasetAdapter
+from lit.features.intervals import Interval
+from lit.features.window import SymbolWindow
+from lit.serving.config import DeploymentConfig
+from lit.serving.insight import Cell
+from lit.serving.insight_process import InsightProcesses
+from lit.serving.insight_worker import packed
+from lit.serving.insights import Insights
+from lit.serving.opening import Deployment, Output, Parameters, open_model, save_deployment
+from lit.serving.predictions import Sample, predict
+from lit.streams import topics
+from lit.streams.clients import producer
+from lit.streams.codec import encode
+from lit.streams.errors import UserError
+from lit.streams.records import Bar, Prediction, encode_json
+from lit.streams.tick import TickBlock, Watermark
+from lit.streams.workspace import Workspace
+from tests.insight_stage import FEATURES, feature, keep, linear, product, write_asset, write_signs
+from tests.tape import real_ticks
+
+TEAM, STREAM = "insight", "tape"
+MINUTE, FIVE = Interval.parse("1minute"), Interval.parse("5minute")
+AT = 150  # the bar that insights are asked of
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    found = Workspace(tmp_path_factory.mktemp("data"), TEAM)
+    write_asset(found, list(FEATURES))
+    keep(found, "line", linear(["bars", "atr"]), ["bars", "atr"])
+    keep(found, "with flow", linear(["bars", "flow"]), ["bars", "flow"])
+    write_signs(found)
+    keep(found, "product", product(), ["flow"], asset="signs")
+    return found
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[InsightProcesses]:
+    found = InsightProcesses()
+    yield found
+    found.close()
+
+
+def ask(processes: InsightProcesses, workspace: Workspace, question: str, model: str, inputs: Any, **more: Any) -> Any:
+    subject = {"data": str(workspace.data), "team": TEAM, "model": model}
+    return processes.ask(TEAM, question, {"subject": subject, "inputs": packed(inputs), "output": None, **more})
+
+
+# --- models with known answers ------------------------------------------------------------------------------------
+
+
+def test_a_linear_model_of_two_inputs_acts_column_by_column(workspace: Workspace, processes: InsightProcesses) -> None:
+    rng = np.random.default_rng(8)
+    sample = {name: rng.normal(size=FEATURES[name][2]).astype("f4") for name in ("bars", "atr")}
+    said = ask(processes, workspace, "impact", "line", sample)
+    parts = said["impact"]["columns"]
+    assert [(p["feature"], p["column"]) for p in parts] == [("bars", n) for n in range(8)] + [("atr", 0)]
+    assert said["impact"]["by_column"]["method"] == "exact"
+    assert all(p["effect"]["independence"] == pytest.approx(1, abs=2e-3) for p in parts)
+    total = said["impact"]["by_column"]["everybody"] - said["impact"]["by_column"]["nobody"]
+    assert sum(p["effect"]["saliency"] for p in parts) == pytest.approx(total, abs=1e-6)
+    weights = linear(["bars", "atr"]).get_weights()[0][:160, 0].reshape(20, 8)
+    background = write_asset(Workspace(workspace.data, "other"), ["bars", "atr", "flow"])["bars"]
+    rows = np.sort(np.random.default_rng(0).permutation(200)[:64])
+    expected = (sample["bars"] - background[rows].mean(axis=0)) * weights
+    assert np.allclose([p["effect"]["saliency"] for p in parts[:8]], expected.sum(axis=0), atol=1e-6)
+    facts = {"asset": "small", "digest": "sha256:train", "rows": 64, "is_training_asset": True}
+    assert said["background"] == facts
+
+
+def test_a_product_s_factors_do_little_alone(workspace: Workspace, processes: InsightProcesses) -> None:
+    said = ask(processes, workspace, "impact", "product", {"flow": np.array([3.0, -3.0], "f4")})
+    effects = [part["effect"] for part in said["impact"]["columns"]]
+    assert all(effect["independence"] == 0 and effect["saliency"] == pytest.approx(-4.5) for effect in effects)
+    assert said["impact"]["features"][0]["effect"]["independence"] == 1
+
+
+def test_what_if_is_the_very_prediction_of_the_edited_inputs(workspace: Workspace, processes: InsightProcesses) -> None:
+    rng = np.random.default_rng(9)
+    sample = {name: rng.normal(size=FEATURES[name][2]).astype("f4") for name in ("bars", "atr")}
+    edits = [({"feature": "bars", "row": -1, "column": 5}, 1000.0), ({"feature": "atr", "row": 0, "column": 0}, 0.5)]
+    said = ask(processes, workspace, "what_if", "line", sample, edits=edits)
+    changed = {name: value.copy() for name, value in sample.items()}
+    changed["bars"][-1, 5], changed["atr"][0, 0] = 1000.0, 0.5
+    predictor: Any = open_model(workspace, "line", single=False).predictor
+    assert said["prediction"] == predictor.predict(changed).tolist()
+    assert said["original"] == predictor.predict(sample).tolist()
+    assert [edit["after"] for edit in said["edits"]] == [1000.0, 0.5]
+    with pytest.raises(UserError, match="its shape is"):
+        ask(processes, workspace, "what_if", "line", sample, edits=[({"feature": "atr", "row": 9, "column": 0}, 0.0)])
+
+
+def test_what_if_is_answered_while_an_impact_is_computed(workspace: Workspace, processes: InsightProcesses) -> None:
+    rng = np.random.default_rng(9)
+    sample = {name: rng.normal(size=FEATURES[name][2]).astype("f4") for name in ("bars", "atr")}
+    edits = [({"feature": "bars", "row": -1, "column": 5}, 1.0)]
+    done: list[float] = []
+    slow = threading.Thread(
+        target=lambda: (
+            [ask(processes, workspace, "impact", "line", sample) for _ in range(4)] and done.append(time.monotonic())
+        )
+    )
+    slow.start()
+    while not done and len(done) < 50:
+        ask(processes, workspace, "what_if", "line", sample, edits=edits)
+        if slow.is_alive():
+            break
+    answered_before = not done
+    slow.join()
+    assert answered_before and len(done) == 1
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def test_the_asking_process_loads_no_tensorflow(workspace: Workspace) -> None:
+    import subprocess
+
+    code = (
+        "import sys, lit.serving.insights, lit.api.app; print([m for m in ('tensorflow','shap') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_killed_process_is_replaced_and_who_waited_is_told(workspace: Workspace, processes: InsightProcesses) -> None:
+    sample = {"flow": np.array([1.0, 2.0], "f4")}
+    ask(processes, workspace, "what_if", "product", sample, edits=[])
+    first = processes.pids[TEAM]
+    os.kill(first, signal.SIGSTOP)
+    told: list[str] = []
+
+    def wait() -> None:
+        try:
+            ask(processes, workspace, "what_if", "product", sample, edits=[])
+        except UserError as error:
+            told.append(str(error))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.3)
+    os.kill(first, signal.SIGKILL)
+    waiting.join(60)
+    assert told and "signal 9" in told[0]
+    again = ask(processes, workspace, "what_if", "product", sample, edits=[])
+    assert again["prediction"] == [2.0] and processes.pids[TEAM] != first
+
+
+def test_a_question_that_takes_too_long_ends_the_process(
+    workspace: Workspace, processes: InsightProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = "def feature(adapter, index, params):\n    while True: pass\n"
+    endless = f'"""\nParameters\n----------\nrate : integer\n"""\n{endless}'
+    keep(workspace, "endless", linear(["flow"]), ["flow"], flow=endless)
+    monkeypatch.setattr(processes, "_seconds", 8.0)
+    with pytest.raises(UserError, match="took longer than 8 s"):
+        subject = {"data": str(workspace.data), "team": TEAM, "model": "endless"}
+        processes.ask(TEAM, "reads", {"subject": subject})
+    assert not processes.pids
+
+
+# --- inputs from the record ---------------------------------------------------------------------------------------
+
+
+def send(bootstrap: str, topic: str, key: str, values: list[bytes]) -> None:
+    sender = producer(bootstrap)
+    for value in values:
+        sender.produce(topic, key=key.encode(), value=value)
+    assert sender.flush(30) == 0
+
+
+def send_ticks(bootstrap: str, topic: str, tape: TickBlock, size: int = 900) -> None:
+    """Blocks with watermarks between them, and each block twice, as a restarted feed sends it."""
+    sender = producer(bootstrap)
+    for at in range(0, len(tape), size):
+        block = tape.slice(at, at + size)
+        mark = Watermark(tape.symbol, int(block.timestamp[-1]), block.next_index)
+        for item in (block, block, mark):
+            message = encode(item)
+            sender.produce(topic, key=message.key, value=message.value, headers=message.headers)
+    assert sender.flush(30) == 0
+
+
+class Stage:
+    """A deployment's records of one day of trades."""
+
+    def __init__(self, workspace: Workspace, kafka: str, name: str, models: list[str], publish: list[Interval]) -> None:
+        self.workspace, self.kafka, self.name = workspace, kafka, name
+        self.stream = f"{STREAM}-{name}"
+        save_deployment(workspace, Deployment(name, self.stream, Output(models=models), Parameters(interval="1minute")))
+        self.config = DeploymentConfig(kafka, TEAM, name, self.stream, MINUTE)
+        self.config.create_topics()
+        self.tape = real_ticks("IBM.N", 1)
+        builder = BarBuilder(MINUTE)
+        self.bars = list(builder.update(self.tape).records("IBM.N", "1minute"))
+        send_ticks(kafka, self.config.ticks_topic, self.tape)
+        for interval in publish:
+            topic = topics.bars(TEAM, self.stream, str(interval))
+            topics.create_topics(kafka, topic)
+            made: Bars = BarBuilder(interval).update(self.tape)
+            send(kafka, topic.name, "IBM.N", [encode_json(bar) for bar in made.records("IBM.N", str(interval))])
+        self.made = {model: self.predict(model, self.bars[AT]) for model in models}
+        for prediction in self.made.values():
+            self.publish(prediction)
+
+    def predict(self, model: str, bar: Bar) -> Prediction:
+        """What the deployment itself makes of a bar."""
+        window = SymbolWindow("IBM.N", [MINUTE, FIVE])
+        window.feed(self.tape.slice(0, bar.last_index + 2))
+        opened = open_model(self.workspace, model)
+        ((prediction, _),) = predict(opened, self.name, MINUTE, [Sample(window, bar)])
+        return prediction
+
+    def publish(self, prediction: Prediction) -> None:
+        import msgspec
+
+        stamped = msgspec.structs.replace(prediction, published_at="2099-01-01T00:00:00.000Z", epoch=3)
+        send(self.kafka, self.config.predictions_topics[0], stamped.symbol, [encode_json(stamped)])
+
+
+@pytest.mark.kafka
+def test_inputs_are_those_that_were_predicted_from_whatever_the_features_read(
+    workspace: Workspace, processes: InsightProcesses, kafka: str
+) -> None:
+    stage = Stage(workspace, kafka, "both", ["line", "with flow"], [MINUTE, FIVE])
+    insights = Insights(workspace.data, kafka, processes)
+    index = stage.bars[AT].last_index
+    adapter = DatasetAdapter.of_blocks([stage.tape])
+    for model in ("line", "with flow"):
+        found = insights.situation(TEAM, "both", index, model=model)
+        assert found.same_inputs and found.same_prediction and found.notes == [], model
+        for name, value in found.inputs.items():
+            expected = feature(name).compute(adapter, index, {})
+            assert expected is not None and value.tobytes() == expected.astype("f4").tobytes()
+        assert found.columns["bars"] == FEATURES["bars"][3]
+    with pytest.raises(UserError, match=r"several predictions at index .* line of IBM\.N, with flow of IBM\.N"):
+        insights.situation(TEAM, "both", index)
+    with pytest.raises(UserError, match="no prediction at index 3"):
+        insights.situation(TEAM, "both", 3)
+    impact = insights.impact(TEAM, found)
+    assert len(impact["impact"]["columns"]) == 10
+    said = insights.what_if(TEAM, found, [(Cell("flow", None, 1), 0.0)])
+    assert said["original"] == pytest.approx(found.prediction.prediction, rel=1e-5)
+    assert said["difference"] == pytest.approx(said["edits"][0]["alone"], abs=1e-6)
+
+
+@pytest.mark.kafka
+def test_a_look_back_beyond_the_bars_read_first_goes_on(
+    workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit.serving.insights._BARS", 3)
+    monkeypatch.setattr("lit.serving.insight_record._CHUNK", 2)
+    stage = Stage(workspace, kafka, "far", ["line"], [MINUTE, FIVE])
+    found = Insights(workspace.data, kafka, processes).situation(TEAM, "far", stage.bars[AT].last_index)
+    assert found.same_inputs
+
+
+@pytest.mark.kafka
+def test_where_bars_are_not_published_or_lag_the_ticks_tell(
+    workspace: Workspace, processes: InsightProcesses, kafka: str
+) -> None:
+    stage = Stage(workspace, kafka, "ticks only", ["line"], [MINUTE])  # nobody publishes five minutes
+    insights = Insights(workspace.data, kafka, processes)
+    assert insights.situation(TEAM, "ticks only", stage.bars[AT].last_index).same_inputs
+    topic = topics.bars(TEAM, stage.stream, "5minute")
+    topics.create_topics(kafka, topic)
+    made = list(BarBuilder(FIVE).update(stage.tape).records("IBM.N", "5minute"))
+    send(kafka, topic.name, "IBM.N", [encode_json(bar) for bar in made[:10]])  # far behind
+    assert (
+        Insights(workspace.data, kafka, processes).situation(TEAM, "ticks only", stage.bars[AT].last_index).same_inputs
+    )
+
+
+@pytest.mark.kafka
+def test_inputs_that_are_not_those_predicted_from_are_said_to_be_others(
+    workspace: Workspace, processes: InsightProcesses, kafka: str
+) -> None:
+    import msgspec
+
+    stage = Stage(workspace, kafka, "odd", [], [MINUTE, FIVE])
+    made = msgspec.structs.replace(stage.predict("line", stage.bars[AT]), inputs_digest="sha256:0", prediction=[9.0])
+    stage.publish(made)
+    insights = Insights(workspace.data, kafka, processes)
+    found = insights.situation(TEAM, "odd", made.index)
+    assert not found.same_inputs and not found.same_prediction and "digests differ" in found.notes[0]
+    other = msgspec.structs.replace(stage.predict("line", stage.bars[AT + 1]), prediction=[9.0])
+    stage.publish(other)
+    found = insights.situation(TEAM, "odd", other.index)
+    assert found.same_inputs and "not the one that predicted" in found.notes[0]
+
+
+def test_an_asset_that_is_gone_is_told_with_the_fix(
+    workspace: Workspace, processes: InsightProcesses, tmp_path: Path
+) -> None:
+    keep(workspace, "orphan", product(), ["flow"], asset="gone")
+    with pytest.raises(UserError, match="asset 'gone'.*build it"):
+        ask(processes, workspace, "impact", "orphan", {"flow": np.array([1.0, 2.0], "f4")})
+    assert ask(processes, workspace, "what_if", "orphan", {"flow": np.array([1.0, 2.0], "f4")}, edits=[])
