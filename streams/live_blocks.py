@@ -23,8 +23,6 @@ from lit.streams.tick import TickBlock, tick_block
 BLOCK_TICKS = 8192
 #: A tick may not be further in the future than this, else one bad clock would make all that follows late.
 AHEAD_NS = 60_000_000_000
-#: Numbers of an `increasing` sequence that a block's header repeats: enough to know repeats after a restart.
-_HEADER_NUMBERS = 64
 _ARROW = {"text": pa.utf8(), "number": pa.float64(), "integer": pa.int64()}
 _EARLIEST, _LATEST = -(2**62), 2**62
 
@@ -62,7 +60,7 @@ class SymbolState(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A block on its way, and its `sequence` header: numbers by channel, as runs."""
+    """A block on its way, and its `sequence` header: numbers by channel, as runs (`increasing`: the highest)."""
 
     block: TickBlock
     sequence: dict[str, list[list[int]]]
@@ -217,7 +215,7 @@ class Blocks:
             yield Outgoing(block, {channel: self._runs(numbers) for channel, numbers in pending.numbers.items()})
 
     def _runs(self, numbers: list[int]) -> list[list[int]]:
-        return ranges(numbers if self._numbering == "contiguous" else numbers[-_HEADER_NUMBERS:])
+        return ranges(numbers if self._numbering == "contiguous" else [max(numbers)])
 
     def _block(self, symbol: str, first: int, pending: _Pending) -> TickBlock:
         stamps = np.array(pending.timestamp, np.int64)

@@ -23,8 +23,6 @@ from lit.streams.tick import TickBlock, Watermark
 CHECKPOINT = b"checkpoint"
 SEQUENCE_HEADER = "sequence"
 _SECONDS = 15.0
-#: Numbers of each sequence that a checkpoint keeps.
-_KEPT = 64
 
 
 class LiveState(msgspec.Struct):
@@ -47,9 +45,6 @@ class LiveState(msgspec.Struct):
 
     def encoded(self, offsets: dict[int, int]) -> bytes:
         """Return the checkpoint as it is written, over the offsets known to be in it."""
-        for state in self.symbols.values():
-            for numbers in state.sequences.values():
-                numbers.recent = numbers.recent[-2 * _KEPT :] if len(numbers.recent) > 4 * _KEPT else numbers.recent
         merged = {**self.offsets, **{str(partition): offset for partition, offset in offsets.items()}}
         return msgspec.json.encode(msgspec.structs.replace(self, offsets=merged))
 
@@ -70,9 +65,12 @@ class LiveState(msgspec.Struct):
         state.next_index = item.next_index
         state.last = max(state.last, int(item.timestamp.max()))
         for channel, runs in numbers.items():
-            watched = Sequence(numbering, state.sequences.setdefault(channel, SequenceState()))
+            known = state.sequences.setdefault(channel, SequenceState())
+            watched = Sequence(numbering, known)
             for first, last in runs:
-                if watched.skip_run(first, last) is None:
+                if numbering != "contiguous":
+                    known.last = max(last, -1 if known.last is None else known.last)
+                elif watched.skip_run(first, last) is None:
                     for number in range(first, last + 1):
                         watched.take(number)
 

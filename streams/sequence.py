@@ -42,7 +42,6 @@ class SequenceState(msgspec.Struct):
 
     last: int | None = None
     holes: list[Hole] = msgspec.field(default_factory=list)
-    recent: list[int] = msgspec.field(default_factory=list)
 
 
 class Sequence:
@@ -52,15 +51,16 @@ class Sequence:
     ----------
     numbering
         `contiguous`: a jump is a hole, and a hole that stays open is a gap. `increasing`: numbers only grow, so a
-        jump says nothing. A lower number that was not seen among the last 1,024 is late under both, and taken.
+        jump says nothing. A lower number that was not seen (under `increasing`: among the last thousand) is late.
     state
-        Where an earlier one stopped.
+        Where an earlier one stopped. Numbers up to its last are repeats from then on, but for those in its holes.
     """
 
     def __init__(self, numbering: Numbering, state: SequenceState | None = None) -> None:
         self._contiguous = numbering == "contiguous"
         self.state = state or SequenceState()
-        self._seen = set(self.state.recent)
+        self._recent: list[int] = []
+        self._seen: set[int] = set()
 
     def take(self, number: int, now: float = 0.0, since: int = 0) -> Verdict:
         """Judge the next number; `now` is a monotonic time (s), `since` the newest market time before it (ns)."""
@@ -78,16 +78,16 @@ class Sequence:
         return verdict
 
     def _late(self, number: int) -> Verdict:
-        if number in self._seen or not self.state.recent or number < min(self.state.recent):
+        if number in self._seen or not self._recent or number < min(self._recent):
             return Verdict.REPEAT
         return Verdict.LATE
 
     def _remember(self, number: int) -> None:
-        self.state.recent.append(number)
+        self._recent.append(number)
         self._seen.add(number)
-        if len(self.state.recent) > 2 * _RECENT:
-            self.state.recent = self.state.recent[-_RECENT:]
-            self._seen = set(self.state.recent)
+        if len(self._recent) > 2 * _RECENT:
+            self._recent = self._recent[-_RECENT:]
+            self._seen = set(self._recent)
 
     def _fill(self, number: int) -> Verdict:
         for place, hole in enumerate(self.state.holes):

@@ -72,6 +72,8 @@ class Fields:
     def _value(self, part: Any, message: Any, path: str) -> Any:
         if len(path) > 1 and path[0] == path[-1] == "'":
             return path[1:-1]
+        if path.startswith("@"):  # what the transport says of the message
+            return lookup(message, path)
         return lookup(message, path[1:]) if path.startswith("/") else lookup(part, path)
 
     def _field(self, name: str, part: Any, message: Any, path: str) -> Any:
