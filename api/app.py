@@ -17,8 +17,10 @@ from lit.api.monitor import Monitor
 from lit.api.page import page_router
 from lit.api.routes import (
     account,
+    assets,
     definitions,
     deployments,
+    discovery,
     features,
     files,
     keys,
@@ -27,6 +29,7 @@ from lit.api.routes import (
     records,
     runs,
     store,
+    sweeps,
     system,
     uploads,
     vault,
@@ -87,12 +90,15 @@ def create_app(services: Services) -> FastAPI:
         deployments.router(services, monitor),
         features.router(services),
         records.router(services, hub),
+        assets.router(services),
         live.router(services, hub),
         files.router(services),
         uploads.router(services),
         store.router(services.stores),
+        discovery.router(services),
         models.router(services, inspector),
         runs.router(services),
+        sweeps.router(services),
         vault.router(services),
         page_router(services.config.static),  # takes whatever path is left
     ):

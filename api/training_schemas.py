@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from lit.api.schemas import Strict
-from lit.trainer.runfolder import Status
+from lit.trainer.processfolder import Status
 
 
 class CanvasNode(Strict):
@@ -225,3 +225,61 @@ class Comparison(BaseModel):
 
     items: list[str]
     rows: dict[str, list[Any]]
+
+
+class SweepLaunch(Strict):
+    """A search for the best properties of a canvas; `space` is `node.property` → range, or choices as a list."""
+
+    canvas: str | CanvasFile
+    project: str | None = None
+    asset: str | None = None
+    name: str | None = None
+    description: str = ""
+    space: dict[str, str | list[Any]]
+    trials: int = Field(20, ge=1)
+    metric: str = ""
+    seed: int = 0
+    devices: list[str] = Field(default_factory=lambda: ["cpu"])
+    epochs: int | None = Field(None, ge=1)
+    pruner: Literal["median", "none"] = "median"
+
+
+class SweepContinue(Strict):
+    """How a sweep goes on; `trials` in all, unset: as before."""
+
+    trials: int | None = Field(None, ge=1)
+
+
+class TrialView(BaseModel):
+    """A trial: the run that it is, its properties, the best epoch and its value."""
+
+    number: int
+    params: dict[str, Any]
+    state: Literal["running", "complete", "pruned", "failed", "waiting"]
+    run: int | None
+    value: float | None
+    epoch: int | None
+    error: str
+
+
+class SweepView(BaseModel):
+    """A sweep as lists show it; `done` trials of `trials` are decided, `best` is the best that was trained out."""
+
+    name: str
+    status: Status
+    project: str
+    metric: str
+    trials: int
+    done: int
+    best: TrialView | None
+    description: str
+    created: str
+    error: str
+
+
+class SweepDetail(SweepView):
+    """A sweep with its plan, its canvas and all trials."""
+
+    plan: dict[str, Any]
+    canvas: CanvasFile
+    all_trials: list[TrialView]

@@ -130,26 +130,44 @@ def test_a_run_is_launched_and_told_of(client: TestClient, finished: dict[str, A
 
 
 @pytest.mark.kafka
-def test_a_run_is_paused_stopped_and_continued_for_more_epochs(client: TestClient, finished: dict[str, Any]) -> None:
+def test_a_run_is_paused_and_continued_for_more_epochs(client: TestClient, finished: dict[str, Any]) -> None:
     run = client.post(f"{TEAM}/runs", json={"canvas": canvas(epochs=900)}).json()["run"]
     path = f"{TEAM}/runs/volume/{run}"
-    for what, status in (("pause", "paused"), ("stop", "stopped")):
-        before = len(client.get(f"{path}/perf").json())
-        deadline = time.monotonic() + 60
-        while len(client.get(f"{path}/perf").json()) <= before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        device = client.get(f"{TEAM}/devices").json()[0]
-        assert device["name"] == "cpu" and device["queue"] == [f"volume/{run}"]
-        assert client.post(f"{path}/resume", json={}).status_code == 409
-        assert client.post(f"{path}/{what}").status_code == 202
-        assert ended(client, run)["status"] == status
-        if status == "paused":
-            assert client.post(f"{path}/resume", json={}).status_code == 202
+    deadline = time.monotonic() + 60
+    while not client.get(f"{path}/perf").json():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    device = client.get(f"{TEAM}/devices").json()[0]
+    assert device["name"] == "cpu" and device["queue"] == [f"volume/{run}"]
+    assert client.post(f"{path}/resume", json={}).status_code == 409
+    assert client.post(f"{path}/pause").status_code == 202
+    assert ended(client, run)["status"] == "paused"
     epochs = client.get(path).json()["epochs"] + 1
     assert client.post(f"{path}/resume", json={"epochs": epochs}).status_code == 202
     found = ended(client, run)
     assert (found["status"], found["epochs"]) == ("finished", epochs)
+
+
+@pytest.mark.kafka
+def test_a_sweep_is_started_told_of_and_stopped(client: TestClient, finished: dict[str, Any]) -> None:
+    body = {"canvas": canvas(epochs=900), "name": "search", "space": {"dense.dropout": "0..0.5"}, "trials": 2}
+    assert client.post(f"{TEAM}/sweeps", json={**body, "space": {"dense.layers": "1..2"}}).status_code == 400
+    assert client.post(f"{TEAM}/sweeps", json=body).status_code == 201
+    assert client.post(f"{TEAM}/sweeps", json=body).status_code == 409
+    deadline = time.monotonic() + 60
+    while not (trials := client.get(f"{TEAM}/sweeps/search").json()["all_trials"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert client.get(f"{TEAM}/runs/volume/{trials[0]['run']}").json()["sweep"] == "search"
+    assert client.post(f"{TEAM}/sweeps/search/resume", json={}).status_code == 409
+    assert client.post(f"{TEAM}/sweeps/search/stop").status_code == 202
+    assert ended(client, trials[0]["run"])["status"] == "stopped"
+    while (found := client.get(f"{TEAM}/sweeps").json()[0])["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (found["status"], found["done"], found["best"]) == ("stopped", 0, None)
+    assert client.get(f"{TEAM}/sweeps/gone").status_code == 404
+    assert client.get(f"{TEAM}/sweeps/search/log").json()["lines"][-1].endswith("stopped")
 
 
 @pytest.mark.kafka

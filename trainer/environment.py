@@ -11,4 +11,4 @@ _PREFIXES = ("LC_", "CUDA", "NVIDIA", "TF_", "XLA", "OMP_", "OPENBLAS_", "MKL_",
 def child_environment() -> dict[str, str]:
     """Return what of this process' environment a child gets."""
     kept = {name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PREFIXES)}
-    return kept | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | {"PYTHONUNBUFFERED": "1"}

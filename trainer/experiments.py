@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,10 +17,10 @@ from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset, asset_path
 from lit.trainer.backend import checked_device
 from lit.trainer.canvas import Canvas, parse_canvas, problems
-from lit.trainer.component import load_components
-from lit.trainer.environment import child_environment
+from lit.trainer.component import Component, load_components
 from lit.trainer.folds import Fold, rows_of
-from lit.trainer.runfolder import ENDED, RunFolder, Status
+from lit.trainer.processfolder import ENDED, Status
+from lit.trainer.runfolder import RunFolder
 
 _POLL_SECONDS = 0.1
 
@@ -47,6 +45,8 @@ def start(
     epochs: int | None = None,
     description: str = "",
     fold: Fold | None = None,
+    sweep: Mapping[str, Any] | None = None,
+    components: Mapping[str, Component] | None = None,
     kafka: str | None = None,
 ) -> RunFolder:
     """Check a canvas, make a run's folder and start its process; returns at once.
@@ -61,6 +61,10 @@ def start(
         Overrides the Globals node.
     fold
         Train and validate on these parts of the training samples, and leave the test samples alone.
+    sweep
+        If it is a trial of a sweep: the sweep's name, the trial's number and parameters, kept in definition.json.
+    components
+        Component sources to train with; unset: the team's as they are now.
     kafka
         Where the run's events are published too; unset: they are in its folder alone.
 
@@ -70,18 +74,9 @@ def start(
         If the canvas has problems (each names its node), or asset or device do not exist.
     """
     canvas = canvas if isinstance(canvas, Canvas) else parse_canvas(canvas)
-    asset = canvas.settings.get("asset")
-    project = project or canvas.settings.get("project")
-    if not asset or not project:
-        raise UserError(f"canvas {canvas.name!r} does not say its project and asset: fill in its settings")
-    components = load_components(workspace)
-    with Asset(asset_path(workspace, str(asset))[0]) as train:
-        found = problems(canvas, components, train.features)
-        if fold and not found:
-            rows_of(fold, train.read("timestamp"))
-    asset_path(workspace, str(asset), "test")
-    if found:
-        raise UserError(f"canvas {canvas.name!r}: " + "; ".join(str(problem) for problem in found))
+    if project:
+        canvas = msgspec.structs.replace(canvas, settings={**canvas.settings, "project": project})
+    components = checked_canvas(workspace, canvas, fold, components)
     used = {node.component for node in canvas.nodes} | ({"Globals"} & components.keys())
     definition = {
         "canvas": msgspec.to_builtins(canvas),
@@ -89,10 +84,35 @@ def start(
         "device": checked_device(device),
         "epochs": epochs,
         "fold": asdict(fold) if fold else None,
+        **({"sweep": dict(sweep)} if sweep else {}),
     }
-    folder = RunFolder.create(workspace, project, definition, description)
+    folder = RunFolder.create(workspace, canvas.settings["project"], definition, description)
     _spawn(folder, kafka)
     return folder
+
+
+def checked_canvas(
+    workspace: Workspace, canvas: Canvas, fold: Fold | None = None, components: Mapping[str, Component] | None = None
+) -> Mapping[str, Component]:
+    """Return the given components, or the team's, if a canvas can be trained with them, as far as Keras is not needed.
+
+    Raises
+    ------
+    UserError
+        If not; each problem names its node.
+    """
+    asset = canvas.settings.get("asset")
+    if not asset or not canvas.settings.get("project"):
+        raise UserError(f"canvas {canvas.name!r} does not say its project and asset: fill in its settings")
+    components = components or load_components(workspace)
+    with Asset(asset_path(workspace, str(asset))[0]) as train:
+        found = problems(canvas, components, train.features)
+        if fold and not found:
+            rows_of(fold, train.read("timestamp"))
+    asset_path(workspace, str(asset), "test")
+    if found:
+        raise UserError(f"canvas {canvas.name!r}: " + "; ".join(str(problem) for problem in found))
+    return components
 
 
 def train(
@@ -134,14 +154,8 @@ def wait(
     result = summary(folder)
     if result.status == "failed":
         kind = UserError if folder.session().get("exit_code") == UserError.exit_code else FaultError
-        raise kind(f"run {folder.name} failed: {why_failed(folder)}")
+        raise kind(f"run {folder.name} failed: {folder.why_failed()}")
     return result
-
-
-def why_failed(folder: RunFolder) -> str:
-    """Return what made a run fail: its own sentence, or the log's last lines if its process just ended."""
-    stated = str(folder.session().get("error") or "")
-    return stated or f"its process ended; the log says: {' / '.join(folder.log_tail(3))}"
 
 
 def follow(folder: RunFolder) -> Iterator[Event]:
@@ -215,32 +229,11 @@ def _spawn(folder: RunFolder, kafka: str | None) -> None:
     folder.write("session.txt", "")
     folder.set_session(status="queued", requested=time.time(), events_before=before, **kept)
     workspace = folder.workspace
-    command = [sys.executable, "-m", "lit.trainer.run", "--data", str(workspace.data), "--team", workspace.team]
-    with (folder.path / "log.txt").open("a") as log:
-        process = subprocess.Popen(
-            [*command, "--project", folder.project, "--run", str(folder.run), *(["--kafka", kafka] if kafka else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=child_environment(),
-        )
-    # A starter that lives on must collect its child, or a dead run looks alive to others.
-    _children.append(process)
-    for child in list(_children):
-        if child.poll() is not None:
-            _children.remove(child)
-
-
-_children: list[subprocess.Popen[bytes]] = []
-
-
-def active(folder: RunFolder) -> bool:
-    """Tell whether a run has a process that can still be stopped or paused."""
-    return folder.status() not in ENDED and folder.alive()
+    command = ["--data", str(workspace.data), "--team", workspace.team, "--project", folder.project]
+    folder.spawn("lit.trainer.run", *command, "--run", str(folder.run), *(["--kafka", kafka] if kafka else []))
 
 
 def _signal(folder: RunFolder, number: signal.Signals, what: str) -> None:
-    if not active(folder):
+    if not folder.active():
         raise UserError(f"run {folder.name} is {folder.status()}: there is nothing to {what}")
     os.kill(int(folder.session()["pid"]), number)

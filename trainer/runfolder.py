@@ -6,29 +6,21 @@ Beside the files that users read there is `.state/` with the machinery's own: th
 from __future__ import annotations
 
 import csv
-import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import psutil
+from typing import Any
 
 from lit.streams.errors import UserError
 from lit.streams.records import Event, encode_json
 from lit.streams.tick import iso_ms
 from lit.streams.workspace import Workspace, checked_name
-
-#: A run that has been asked to start and has no process after this long did not start.
-START_SECONDS = 60.0
-Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
-ENDED: tuple[Status, ...] = ("paused", "stopped", "finished", "failed")
+from lit.trainer.processfolder import ProcessFolder
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+@dataclass(frozen=True)
+class RunFolder(ProcessFolder):
     """One run: its workspace, project and number; `announce` is told each event that this object emits."""
 
     workspace: Workspace
@@ -105,65 +97,6 @@ class RunFolder:
         """What is tried, as its starter said it."""
         path = self.path / "description.txt"
         return path.read_text("utf-8").rstrip() if path.is_file() else ""
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the folder as a whole: readers see the old or the new one."""
-        draft = self.path / f".{name}.draft"
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(self.path / name)
-
-    def write_json(self, name: str, data: Any) -> None:
-        """Write a JSON file of the folder."""
-        self.write(name, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the folder; empty dict if it is not there."""
-        path = self.path / name
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-    def log(self, text: str) -> None:
-        """Append a line with the time to log.txt."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
-            stream.write(f"{iso_ms(time.time_ns())} {text}\n")
-
-    def log_tail(self, lines: int = 20) -> list[str]:
-        """Return the last lines of log.txt."""
-        with (self.path / "log.txt").open("rb") as stream:
-            stream.seek(max(0, (self.path / "log.txt").stat().st_size - 65_536))
-            return stream.read().decode("utf-8", "replace").splitlines()[-lines:]
-
-    def session(self) -> dict[str, Any]:
-        """Return session.txt: status, pid, device…"""
-        path = self.path / "session.txt"
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
-
-    def set_session(self, **values: Any) -> None:
-        """Change entries of session.txt."""
-        merged = self.session() | values
-        self.write("session.txt", "".join(f"{key}: {json.dumps(value)}\n" for key, value in merged.items()))
-
-    def status(self) -> Status:
-        """Return queued, running, paused, stopped, finished or failed; a dead process counts as failed."""
-        session = self.session()
-        stated: Status = session.get("status", "failed")
-        if stated in ENDED or self.alive():
-            return stated
-        fresh = stated == "queued" and time.time() - float(session.get("requested", 0)) < START_SECONDS
-        return "queued" if fresh and "pid" not in session else "failed"
-
-    def alive(self) -> bool:
-        """Tell whether the run's process lives: same pid and same start time, and no zombie."""
-        session = self.session()
-        try:
-            process = psutil.Process(int(session["pid"]))
-            same = abs(process.create_time() - float(session["create_time"])) < 0.01
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except (KeyError, psutil.Error):
-            return False
 
     def perf(self) -> list[dict[str, float]]:
         """Return perf.csv, a dict a row."""

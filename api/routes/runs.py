@@ -10,14 +10,15 @@ from lit.api.auth.roles import Role, needs
 from lit.api.errors import ConflictError, NotFoundError
 from lit.api.routes.models import found_canvas
 from lit.api.services import Services
-from lit.api.training_schemas import Continue, DeviceView, Launch, LogTail, RunDetail, RunView
+from lit.api.training_schemas import CanvasFile, Continue, DeviceView, Launch, LogTail, RunDetail, RunView
 from lit.streams.workspace import Workspace
 from lit.trainer import experiments
 from lit.trainer.backend import devices
 from lit.trainer.canvas import Canvas, parse_canvas
 from lit.trainer.devicequeue import queue
 from lit.trainer.folds import Fold
-from lit.trainer.runfolder import ENDED, RunFolder, runs
+from lit.trainer.processfolder import ENDED
+from lit.trainer.runfolder import RunFolder, runs
 from lit.trainer.vault import kept_epochs_of
 
 
@@ -39,7 +40,7 @@ def router(services: Services) -> APIRouter:
         workspace = services.workspace(team)
         folder = experiments.start(
             workspace,
-            launched_canvas(workspace, body),
+            launched_canvas(workspace, body.canvas, body.project, body.asset),
             device=body.device,
             epochs=body.epochs,
             description=body.description,
@@ -117,18 +118,15 @@ def found_run(workspace: Workspace, project: str, run: int) -> RunFolder:
     return RunFolder.find(workspace, project, run)
 
 
-def launched_canvas(workspace: Workspace, body: Launch) -> Canvas:
-    """Return the canvas that is to be trained, its project and asset as the body has them."""
-    if isinstance(body.canvas, str):
-        design = found_canvas(workspace, body.canvas)
-    else:
-        design = parse_canvas(body.canvas.model_dump())
-    design.settings |= {key: value for key, value in (("project", body.project), ("asset", body.asset)) if value}
+def launched_canvas(workspace: Workspace, canvas: str | CanvasFile, project: str | None, asset: str | None) -> Canvas:
+    """Return a canvas by name or as it is, with this project and asset where given."""
+    design = found_canvas(workspace, canvas) if isinstance(canvas, str) else parse_canvas(canvas.model_dump())
+    design.settings |= {key: value for key, value in (("project", project), ("asset", asset)) if value}
     return design
 
 
 def _needs_process(folder: RunFolder, what: str) -> None:
-    if not experiments.active(folder):
+    if not folder.active():
         raise ConflictError(f"run {folder.name} is {folder.status()}: there is nothing to {what}")
 
 
@@ -146,7 +144,7 @@ def _view(folder: RunFolder, kept: dict[int, list[str]]) -> RunView:
         metrics=found.metrics,
         description=folder.description,
         created=definition.get("created", ""),
-        error=experiments.why_failed(folder) if found.status == "failed" else "",
+        error=folder.why_failed() if found.status == "failed" else "",
         sweep=(definition.get("sweep") or {}).get("name"),
         vault=kept,
     )

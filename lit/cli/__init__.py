@@ -7,7 +7,25 @@ import sys
 
 import typer
 
-from lit.cli import bars, bench, build, data, demo, doctor, features, files, topics, train, up, vault, verify, worker
+from lit.cli import (
+    assets,
+    bars,
+    bench,
+    build,
+    data,
+    demo,
+    deploy,
+    doctor,
+    features,
+    files,
+    sweeps,
+    topics,
+    train,
+    up,
+    vault,
+    verify,
+    worker,
+)
 from lit.streams.errors import LitError
 
 app = typer.Typer(
@@ -22,7 +40,25 @@ def _root() -> None:
     """From raw tick files to live predictions."""
 
 
-for _area in (demo, up, data, files, bars, features, build, train, vault, topics, doctor, verify, bench, worker):
+for _area in (
+    demo,
+    up,
+    data,
+    files,
+    bars,
+    features,
+    build,
+    assets,
+    train,
+    sweeps,
+    vault,
+    deploy,
+    topics,
+    doctor,
+    verify,
+    bench,
+    worker,
+):
     _area.register(app)
 
 

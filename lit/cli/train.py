@@ -55,6 +55,14 @@ def train(
     fold_kind: Annotated[
         str, typer.Option(help="walk (forward) or purged (k-fold, trains on what follows too)")
     ] = "walk",
+    sweep: Annotated[
+        Path | None, typer.Option(help="search for the best properties: a JSON file with a space, trials, metric…")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="search over node.property=RANGE: 0.001..0.1 log, 16..256 step 16, 32 | 64; repeatable"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="of a search: how many trainings")] = None,
     check: Annotated[bool, typer.Option("--check", help="show what each node becomes, and train nothing")] = False,
     script: Annotated[
         Path | None, typer.Option(help="write a program that builds the model with Keras alone, and train nothing")
@@ -65,8 +73,10 @@ def train(
     """Train a canvas' model as a run in a process of its own.
 
     Ctrl-C stops the run between two steps; `lit runs resume` goes on with it exactly there. With folds, the runs go one
-    after another on the training samples alone, without those whose labels overlap with what they are judged by.
+    after another on the training samples alone, without those whose labels overlap with what they are judged by. With
+    `--sweep` or `--vary`, many runs look for the best properties; `lit sweeps` tells of them.
     """
+    from lit.cli.sweeps import launch, read_plan
     from lit.streams.errors import UserError
     from lit.trainer.experiments import start
     from lit.trainer.folds import Fold
@@ -78,7 +88,11 @@ def train(
         return _write_script(workspace, design, script)
     if check:
         return _check(workspace, design, as_json)
-    options: dict[str, Any] = {"device": device, "epochs": epochs, "description": description, "kafka": _kafka()}
+    if sweep or vary:
+        chosen: dict[str, Any] = {"trials": trials, "epochs": epochs, "description": description}
+        chosen["devices"] = [device] if device != "cpu" else None
+        return launch(workspace, design, read_plan(sweep, vary or [], chosen), detach, as_json)
+    options: dict[str, Any] = {"device": device, "epochs": epochs, "description": description, "kafka": kafka()}
     if folds:
         if horizon is None or detach:
             raise UserError("folds need --horizon, how far labels look ahead in seconds, and cannot be detached")
@@ -161,7 +175,7 @@ def resume_run(
     from lit.trainer.experiments import resume
 
     folder = _run(team, run)
-    resume(folder, device=device, epochs=epochs, kafka=_kafka())
+    resume(folder, device=device, epochs=epochs, kafka=kafka())
     if detach:
         typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} goes on")
         return
@@ -328,7 +342,7 @@ def _metrics(row: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
-def _kafka() -> str | None:
+def kafka() -> str | None:
     """Return where events may go: the configured cluster, or a running broker; none is started for it."""
     from lit.settings import Settings
     from lit.streams.broker import EmbeddedBroker
