@@ -99,6 +99,7 @@ class SaslBroker(EmbeddedBroker):
         lines += [
             "sasl.enabled.mechanisms=OAUTHBEARER",
             "inter.broker.listener.name=PLAINTEXT",
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
             f"listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config={module}",
         ]
         config.write_text("\n".join(lines) + "\n")
