@@ -47,7 +47,7 @@ class _WatermarkJson(msgspec.Struct, omit_defaults=True):
 def encode(item: TickBlock | Watermark) -> Encoded:
     """Encode a block or a watermark; the key is the symbol, so that one symbol stays in order."""
     if isinstance(item, Watermark):
-        gap = item.gap and _GapJson(item.gap.reason, item.gap.missed, _text(item.gap.since), _text(item.gap.until))
+        gap = _gap_json(item.gap) if item.gap else None
         body = _WatermarkJson(item.symbol, str(item.timestamp), None if item.ends else iso(item.timestamp), gap)
         headers = _headers(WATERMARK, item.next_index, 0, item.origin)
         if gap:
@@ -84,7 +84,7 @@ def decode(
         origin, symbol = found.get("origin", b"").decode(), key.decode()
         if kind == WATERMARK:
             body = msgspec.json.decode(value, type=_WatermarkJson)
-            gap = body.gap and Gap(body.gap.reason, body.gap.missed, _number(body.gap.since), _number(body.gap.until))
+            gap = _gap(body.gap) if body.gap else None
             return Watermark(symbol, min(int(body.timestamp), END_OF_TIME), first, origin, gap)
         batch = _read_batch(value)
     except (KeyError, ValueError, pa.ArrowException, OSError, msgspec.MsgspecError) as error:
@@ -94,12 +94,14 @@ def decode(
     return TickBlock(symbol, first, batch, origin)
 
 
-def _text(timestamp: int | None) -> str | None:
-    return None if timestamp is None else str(timestamp)
+def _gap_json(gap: Gap) -> _GapJson:
+    since, until = (None if time is None else str(time) for time in (gap.since, gap.until))
+    return _GapJson(gap.reason, gap.missed, since, until)
 
 
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
+def _gap(body: _GapJson) -> Gap:
+    since, until = (None if text is None else int(text) for text in (body.since, body.until))
+    return Gap(body.reason, body.missed, since, until)
 
 
 def _read_batch(value: bytes) -> pa.RecordBatch:
