@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from lit.streams.clients import bounds, consumer, producer_config
 from lit.streams.codec import PoisonError, decode
@@ -73,16 +73,6 @@ class TransactionalPartition:
             if value is not None:
                 yield key, value
 
-    def end_of(self, topic: str) -> int:
-        """Return the offset that the next message of a topic's same partition will have."""
-        reader = consumer(self._bootstrap, f"{self._id}-end")
-        try:
-            return bounds(reader, topic, self._partition, _CALL_SECONDS)[1]
-        except KafkaException as error:
-            raise FaultError(f"{topic} could not be read: {error.args[0].str()}") from error
-        finally:
-            reader.close()
-
     def begin(self) -> None:
         """Open a transaction."""
         self._call("begin", self._producer.begin_transaction)
@@ -141,6 +131,7 @@ def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) ->
     reader = consumer(bootstrap, f"{topic}-reader", **{"enable.partition.eof": True})
     silent_since = time.monotonic()
     try:
+        end = _end_of(reader, topic, partition)
         reader.assign([TopicPartition(topic, partition, first)])
         while True:
             message = reader.poll(1.0)
@@ -151,6 +142,8 @@ def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) ->
             silent_since = time.monotonic()
             error = message.error()
             if error is None:
+                if int(message.offset() or 0) >= end:  # it is still being written: its end may never be met
+                    return
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
@@ -167,3 +160,10 @@ def read_ticks(bootstrap: str, topic: str, partition: int) -> Iterator[TickBlock
             yield decode(message.key(), message.value(), message.headers())
         except PoisonError:
             continue
+
+
+def _end_of(reader: Consumer, topic: str, partition: int) -> int:
+    try:
+        return bounds(reader, topic, partition, _CALL_SECONDS)[1]
+    except KafkaException as error:
+        raise FaultError(f"topic {topic} could not be read: {error.args[0].str()}") from error

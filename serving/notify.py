@@ -43,7 +43,7 @@ class Notifier:
 
     def __init__(self, bootstrap: str, replication: int = 1, attempts: tuple[float, ...] = ATTEMPTS) -> None:
         self._bootstrap, self._replication, self._attempts = bootstrap, replication, attempts
-        self._producer = producer(bootstrap)
+        self._producer = producer(bootstrap, log_level=0, error_cb=lambda _: None)
         self._topics: set[str] = set()
         self._posts: queue.Queue[tuple[Rules, dict[str, str], bytes] | None] = queue.Queue(_WAITING)
         self._end = threading.Event()
