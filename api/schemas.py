@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from lit.api.asset_schemas import AssetDetail, Assets, AuditProgress, Samples, VerifiedAsset
 from lit.api.live.forming import Forming
 from lit.api.workers import Status as WorkerState
 from lit.serving.alerts import Alert
@@ -18,6 +19,9 @@ from lit.serving.opening import Deployment
 from lit.serving.score_report import Comparison, ModelReport
 from lit.serving.score_summary import Summary
 from lit.streams.records import Bar, Prediction, Score
+from lit.trainer.asset_sample import AssetSample
+from lit.trainer.audit import Audit
+from lit.trainer.promotions import Promotion
 
 _REFERENCE = "#/components/schemas/{name}"
 
@@ -246,7 +250,10 @@ class DeploymentReport(msgspec.Struct, frozen=True):
 
 
 #: Answers made of records. `Forming` comes over the WebSocket alone, which OpenAPI does not describe.
-_RECORDS = (Bars, Predictions, Scores, Forming, DeploymentHealth, DeploymentReport)
+_RECORDS = (
+    *(Bars, Predictions, Scores, Forming, DeploymentHealth, DeploymentReport),
+    *(Assets, AssetDetail, AssetSample, Audit, AuditProgress, Promotion, Samples, VerifiedAsset),
+)
 
 
 def record_schemas() -> dict[str, Any]:
@@ -257,7 +264,7 @@ def record_schemas() -> dict[str, Any]:
     return components
 
 
-def answers(record: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
+def answers(record: type[msgspec.Struct], code: int = 200) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of a route that answers a record."""
     schema = {"$ref": _REFERENCE.format(name=record.__name__)}
-    return {200: {"description": "Successful Response", "content": {"application/json": {"schema": schema}}}}
+    return {code: {"description": "Successful Response", "content": {"application/json": {"schema": schema}}}}

@@ -123,7 +123,7 @@ def test_a_version_that_comes_while_another_is_checked_is_not_promoted(
     build(workspace)
     check = promotions.checked_part
 
-    def slow(part: Asset) -> promotions.Checked:
+    def slow(part: Asset) -> promotions.CheckedPart:
         found = check(part)
         if part.path.stem == "test":
             build(workspace, 90, 2)

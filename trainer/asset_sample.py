@@ -12,14 +12,14 @@ from lit.streams.tick import iso
 from lit.trainer.asset import Asset
 
 
-class Table(msgspec.Struct, frozen=True):
+class SampleTable(msgspec.Struct, frozen=True):
     """A feature of one sample: rows of columns; what is not finite is None in JSON."""
 
     columns: list[str]
     rows: list[list[float]]
 
 
-class Sample(msgspec.Struct, frozen=True):
+class AssetSample(msgspec.Struct, frozen=True):
     """A sample: its number in the part, the tick that it was made at, its features; `packet` is that tick."""
 
     part: str
@@ -28,7 +28,7 @@ class Sample(msgspec.Struct, frozen=True):
     index: int | None
     timestamp: str | None
     symbol: str | None
-    features: dict[str, Table]
+    features: dict[str, SampleTable]
     packet: dict[str, Any] | None = None
     packet_error: str = ""
 
@@ -39,7 +39,7 @@ def random_number(part: Asset, seed: int) -> int:
     return int(np.random.default_rng(seed).integers(len(part)))
 
 
-def sample_of(part: Asset, number: int) -> Sample:
+def sample_of(part: Asset, number: int) -> AssetSample:
     """Return a sample by its number in the part, from 0; negative ones count from the end.
 
     Raises
@@ -53,8 +53,8 @@ def sample_of(part: Asset, number: int) -> Sample:
     tables = {}
     for name, spec in part.features.items():
         values = part.read(name, number, number + 1)[0].reshape(-1, len(spec.columns))
-        tables[name] = Table(list(spec.columns), values.tolist())
-    return Sample(
+        tables[name] = SampleTable(list(spec.columns), values.tolist())
+    return AssetSample(
         part.path.stem,
         number,
         len(part),
@@ -68,3 +68,27 @@ def sample_of(part: Asset, number: int) -> Sample:
 def _check(part: Asset, number: int) -> None:
     if not -len(part) <= number < len(part):
         raise UserError(f"{part.path.name} has no sample {number}: it has {len(part):,}, numbered from 0")
+
+
+def samples_table(part: Asset, start: int, stop: int) -> Any:
+    """Return samples `start`…`stop` as a pyarrow table: a feature of several rows is a list of rows a sample.
+
+    Columns of features are fixed-size lists, as wide as the feature has columns; their names are in the field's
+    metadata, `columns`, as JSON.
+    """
+    import pyarrow as pa
+
+    arrays: list[Any] = []
+    fields: list[Any] = []
+    for name in (*(one for one in ("index", "timestamp", "symbol") if one in part), *part.features):
+        values, metadata = part.read(name, start, stop), None
+        if name in part.features:
+            metadata = {"columns": msgspec.json.encode(list(part.spec(name).columns)).decode()}
+            array = pa.array(np.ascontiguousarray(values).reshape(-1))
+            for size in reversed(values.shape[1:]):
+                array = pa.FixedSizeListArray.from_arrays(array, size)
+        else:
+            array = pa.array(values.tolist() if name == "symbol" else values)
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, metadata=metadata))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

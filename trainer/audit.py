@@ -21,9 +21,9 @@ from lit.streams.tick import iso
 from lit.trainer.asset import Asset
 from lit.trainer.column_stats import Column, ColumnStats, Source, columns_of
 from lit.trainer.drift import SHIFTED, decile_counts, kolmogorov_smirnov, population_stability
-from lit.trainer.duplicates import Duplicates, add_feature, count_duplicates, hashes
+from lit.trainer.duplicates import DuplicateSamples, add_feature, count_duplicates, hashes
 from lit.trainer.hdf5 import reading
-from lit.trainer.overlap import Overlap, Samples, overlap
+from lit.trainer.overlap import LabelOverlap, Samples, overlap
 
 #: Raised when an audit of the same content would say something else.
 VERSION = 1
@@ -69,7 +69,7 @@ class AuditedPart(msgspec.Struct, frozen=True):
     symbols: dict[str, int]
 
 
-class Finding(msgspec.Struct, frozen=True):
+class AuditFinding(msgspec.Struct, frozen=True):
     """Something to look at: `kind` for programs, `where` a feature's column or a part, `text` for people."""
 
     kind: str
@@ -83,10 +83,10 @@ class Audit(msgspec.Struct, frozen=True):
     version: int
     train: AuditedPart
     test: AuditedPart
-    findings: list[Finding]
+    findings: list[AuditFinding]
     features: list[AuditedFeature]
-    duplicates: Duplicates
-    overlap: Overlap | None
+    duplicates: DuplicateSamples
+    overlap: LabelOverlap | None
 
 
 def audit(
@@ -166,7 +166,7 @@ def _part(part: Asset) -> AuditedPart:
     )
 
 
-def _overlap(train: Asset, test: Asset, horizon: float | None) -> Overlap | None:
+def _overlap(train: Asset, test: Asset, horizon: float | None) -> LabelOverlap | None:
     numbers: dict[str, int] = {}
 
     def samples(part: Asset) -> Iterator[Samples]:
@@ -180,59 +180,69 @@ def _overlap(train: Asset, test: Asset, horizon: float | None) -> Overlap | None
     return overlap(samples(train), samples(test), horizon)
 
 
-def _findings(found: Audit) -> list[Finding]:
+def _findings(found: Audit) -> list[AuditFinding]:
     return [*_of_parts(found), *_of_samples(found), *(one for feature in found.features for one in _of(feature, found))]
 
 
-def _of_parts(found: Audit) -> Iterator[Finding]:
+def _of_parts(found: Audit) -> Iterator[AuditFinding]:
     for name, part in (("train", found.train), ("test", found.test)):
         if not part.samples:
-            yield Finding("empty", name, f"The {name} part has no samples: choose another split.")
+            yield AuditFinding("empty", name, f"The {name} part has no samples: choose another split.")
         if not part.intact:
-            yield Finding("digest", name, f"The content of {name}.h5 is not what its digest says: edited, or damaged.")
+            yield AuditFinding(
+                "digest", name, f"The content of {name}.h5 is not what its digest says: it was changed."
+            )
 
 
-def _of_samples(found: Audit) -> Iterator[Finding]:
+def _of_samples(found: Audit) -> Iterator[AuditFinding]:
     met, same = found.overlap, found.duplicates
     if not any(feature.horizon_seconds for feature in found.features):
-        yield Finding("horizon", "labels", "How far labels look ahead is not known: leaks into the test span are not.")
+        yield AuditFinding(
+            "horizon", "labels", "How far labels look ahead is not known, nor so are leaks."
+        )
     if met and met.samples:
         reach = f"{met.horizon_seconds:,.0f} s" if met.horizon_seconds else "at least their own time"
-        yield Finding(
+        yield AuditFinding(
             "leak",
             "train",
             f"{met.samples:,} training samples ({met.share:.1%}) have labels that look {reach} ahead, into the windows "
             "of test samples of their symbol: purge them (folds with this horizon), or split by date with a gap.",
         )
     if same.across:
-        yield Finding("leak", "test", f"{same.across:,} test samples are equal to a training sample, to the bit.")
+        yield AuditFinding("leak", "test", f"{same.across:,} test samples are equal to a training sample, to the bit.")
     for name, count in (("train", same.train), ("test", same.test)):
         if count:
-            yield Finding("duplicates", name, f"{count:,} samples of the {name} part repeat an earlier one of it.")
+            yield AuditFinding("duplicates", name, f"{count:,} samples of the {name} part repeat an earlier one of it.")
 
 
-def _of(feature: AuditedFeature, found: Audit) -> Iterator[Finding]:
+def _of(feature: AuditedFeature, found: Audit) -> Iterator[AuditFinding]:
     for column in feature.columns:
         where = f"{feature.name}.{column.name}"
         for part, stats in (("train", column.train), ("test", column.test)):
             if missing := stats.nan_share + stats.inf_share:
-                yield Finding("missing", where, f"{missing:.2%} of its values in {part} are NaN or infinite.")
+                yield AuditFinding("missing", where, f"{missing:.2%} of its values in {part} are NaN or infinite.")
         if column.train.constant:
-            yield Finding("constant", where, f"It is {column.train.min:g} in every training sample: it tells nothing.")
+            yield AuditFinding(
+                "constant", where, f"It is {column.train.min:g} in every training sample."
+            )
         elif column.train.outliers > _MANY_OUTLIERS:
-            yield Finding("outliers", where, f"{column.train.outliers:.1%} of its values are far outliers: scale it.")
+            yield AuditFinding(
+                "outliers", where, f"{column.train.outliers:.1%} of its values lie far out: scale it."
+            )
         if column.psi is not None and column.psi > max(SHIFTED, 3 * _noise(found)):
             text = f"It drifts from train to test: population stability index {column.psi:.2f}, KS {column.ks:.2f}."
-            yield Finding("drift", where, text)
+            yield AuditFinding("drift", where, text)
         yield from _balance(feature, where, column.train)
 
 
-def _balance(feature: AuditedFeature, where: str, stats: ColumnStats) -> Iterator[Finding]:
+def _balance(feature: AuditedFeature, where: str, stats: ColumnStats) -> Iterator[AuditFinding]:
     if feature.label and stats.classes and len(stats.classes) > 1:
         value, count = min(stats.classes, key=lambda pair: pair[1])
         if count / stats.values < _RARE_CLASS:
             share = f"{count / stats.values:.1%}"
-            yield Finding("balance", where, f"Only {share} of the training labels are {value:g}: weigh the classes.")
+            yield AuditFinding(
+                "balance", where, f"Only {share} of the labels are {value:g}: weigh the classes."
+            )
 
 
 def _noise(found: Audit) -> float:

@@ -37,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 Source = Callable[[], Iterator[npt.NDArray[Any]]]
 
 
-class Histogram(msgspec.Struct, frozen=True):
+class ColumnHistogram(msgspec.Struct, frozen=True):
     """Counts between edges of equal distance (the last bin holds its upper edge), and of what lies outside."""
 
     low: float
@@ -63,7 +63,7 @@ class ColumnStats(msgspec.Struct, frozen=True):
     max: float | None
     std: float | None
     quantiles: dict[str, float]
-    histogram: Histogram | None
+    histogram: ColumnHistogram | None
     classes: list[tuple[float, int]] | None
     outliers: float
     constant: bool
@@ -220,7 +220,7 @@ def _stats(plain: _Plain, c: int, mean: float, std: float, quantiles: Floats, co
         max=float(plain.high[c]) if finite else None,
         std=float(std) if finite else None,
         quantiles={str(p): float(quantiles[p]) for p in SHOWN_PERCENTS} if finite else {},
-        histogram=Histogram(counter.grid.low, counter.grid.high, inside, below, above) if counter.grid else None,
+        histogram=ColumnHistogram(counter.grid.low, counter.grid.high, inside, below, above) if counter.grid else None,
         classes=[(float(plain.classes[c, i]), int(plain.members[c, i])) for i in order.tolist()] if few else None,
         outliers=(below + above) / max(finite, 1),
         constant=bool(finite and plain.low[c] == plain.high[c]),

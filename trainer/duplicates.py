@@ -22,7 +22,7 @@ IN_MEMORY = 8_000_000
 Hashes = npt.NDArray[np.uint64]
 
 
-class Duplicates(msgspec.Struct, frozen=True):
+class DuplicateSamples(msgspec.Struct, frozen=True):
     """Samples that repeat an earlier one of their part, and test samples that a training sample is equal to."""
 
     train: int
@@ -47,14 +47,14 @@ def add_feature(into: Hashes, values: npt.NDArray[Any]) -> None:
         _mix(into, flat.view(np.uint8))
 
 
-def count_duplicates(found: Hashes, train: int) -> Duplicates:
+def count_duplicates(found: Hashes, train: int) -> DuplicateSamples:
     """Count equal samples; the first `train` are those of the training part. Sorts the hashes."""
     found >>= np.uint64(1)
     found <<= np.uint64(1)
     found[train:] |= np.uint64(1)
     found.sort()
     within_train, within_test, across = _count(found)
-    return Duplicates(int(within_train), int(within_test), int(across))
+    return DuplicateSamples(int(within_train), int(within_test), int(across))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -19,7 +19,7 @@ Samples = tuple[Ints, Ints]
 _COMPACT = 1_000_000
 
 
-class Overlap(msgspec.Struct, frozen=True):
+class LabelOverlap(msgspec.Struct, frozen=True):
     """How training and test samples meet in time.
 
     Attributes
@@ -37,7 +37,7 @@ class Overlap(msgspec.Struct, frozen=True):
     share: float
 
 
-def overlap(train: Iterable[Samples], test: Iterable[Samples], horizon_seconds: float | None) -> Overlap:
+def overlap(train: Iterable[Samples], test: Iterable[Samples], horizon_seconds: float | None) -> LabelOverlap:
     """Count training samples whose label window meets a test sample's; times may come in any order.
 
     In memory is the union of the test windows alone: one interval where test samples follow each other closely.
@@ -51,7 +51,7 @@ def overlap(train: Iterable[Samples], test: Iterable[Samples], horizon_seconds: 
         total += len(times)
         for symbol, own in _by_symbol(times, symbols):
             met += spans.met(symbol, own)
-    return Overlap(horizon_seconds, met, met / max(total, 1))
+    return LabelOverlap(horizon_seconds, met, met / max(total, 1))
 
 
 class _Spans:

@@ -37,7 +37,7 @@ class Promotion(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class AssetParts(msgspec.Struct, frozen=True):
     """The parts of one version of an asset; `error` says why one is not usable."""
 
     digests: dict[str, str]
@@ -56,22 +56,18 @@ class AssetStatus(msgspec.Struct, frozen=True):
 
     schema: str
     state: State
-    promoted: Parts | None
-    queue: Parts | None
+    promoted: AssetParts | None
+    queue: AssetParts | None
     last: Promotion | None
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """A part whose content was digested anew."""
+class CheckedPart(msgspec.Struct, frozen=True):
+    """A part whose content was digested anew; `intact`: it is what the file states."""
 
     part: str
     stated: str
     found: str
-
-    @property
-    def intact(self) -> bool:
-        """Whether the content is what the file says of it."""
-        return self.stated == self.found
+    intact: bool
 
 
 def promote(workspace: Workspace, schema: str, by: str, note: str = "") -> Promotion:
@@ -170,7 +166,7 @@ def statuses(workspace: Workspace) -> list[AssetStatus]:
     return [status(workspace, path.name) for path in sorted(root.glob("[!.]*")) if path.is_dir()]
 
 
-def verify(workspace: Workspace, schema: str, where: Where | None = None) -> list[Checked]:
+def verify(workspace: Workspace, schema: str, where: Where | None = None) -> list[CheckedPart]:
     """Digest the content of a version's parts anew; that in production, or else the queued one.
 
     Raises
@@ -206,13 +202,14 @@ def version_folder(workspace: Workspace, schema: str, where: Where | None = None
 _PLACES = {None: "at all", "promoted": "in production", "queue": "in its queue"}
 
 
-def checked_part(part: Asset) -> Checked:
+def checked_part(part: Asset) -> CheckedPart:
     """Digest the content of an open part anew."""
     with reading(part.path):
-        return Checked(part.path.stem, part.digest, content_digest(part.file))
+        found = content_digest(part.file)
+    return CheckedPart(part.path.stem, part.digest, found, found == part.digest)
 
 
-def _require(found: Checked) -> None:
+def _require(found: CheckedPart) -> None:
     if not found.intact:
         raise FaultError(
             f"{found.part}.h5 is not what its digest says ({found.stated or 'it has none'}, but its content is "
@@ -237,7 +234,7 @@ def _digests(folder: Path) -> dict[str, str] | None:
     return found.digests if found else None
 
 
-def _parts(folder: Path) -> Parts | None:
+def _parts(folder: Path) -> AssetParts | None:
     paths = {part: folder / f"{part}.h5" for part in PARTS if (folder / f"{part}.h5").is_file()}
     if not paths:
         return None
@@ -250,7 +247,7 @@ def _parts(folder: Path) -> Parts | None:
             error = str(problem)
     stats = [path.stat() for path in paths.values()]
     audited = not error and len(paths) == len(PARTS) and kept_audit(folder) is not None
-    return Parts(
+    return AssetParts(
         digests,
         samples,
         sum(stat.st_size for stat in stats),
@@ -260,7 +257,7 @@ def _parts(folder: Path) -> Parts | None:
     )
 
 
-def _state(read: Where | None, versions: dict[str, Parts | None], last: Promotion | None) -> State:
+def _state(read: Where | None, versions: dict[str, AssetParts | None], last: Promotion | None) -> State:
     promoted, recorded = versions["promoted"], last is not None and last.action == "promote"
     if promoted and read != "promoted":
         return "torn"

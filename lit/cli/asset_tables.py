@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from lit.trainer.asset_sample import Sample
+    from lit.trainer.asset_sample import AssetSample
     from lit.trainer.audit import Audit, AuditedColumn, AuditedFeature
     from lit.trainer.column_stats import ColumnStats
-    from lit.trainer.promotions import AssetStatus, Parts
+    from lit.trainer.promotions import AssetParts, AssetStatus
 
 #: Width where there is no terminal: a file or a pipe.
 _WIDTH = 170
@@ -90,7 +90,7 @@ def audit_tables(found: Audit) -> Iterator[Any]:
         yield _feature_table(feature)
 
 
-def sample_lines(found: Sample) -> Iterator[Any]:
+def sample_lines(found: AssetSample) -> Iterator[Any]:
     """Return a sample: where it is from, its packet, a table or a line a feature."""
     where = f"tick {found.index} of {found.symbol}, {found.timestamp}"
     yield f"{found.part} sample {found.number:,} of {found.samples:,}: {where}"
@@ -147,5 +147,5 @@ def _shape(stats: ColumnStats) -> str:
     return f"{sparkline(stats.histogram.counts)}{outside}" if stats.histogram else ""
 
 
-def _counts(parts: Parts | None) -> str:
+def _counts(parts: AssetParts | None) -> str:
     return "" if parts is None else " + ".join(f"{count:,}" for count in parts.samples.values())

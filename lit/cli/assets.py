@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lit.streams.store import TickStore
     from lit.streams.workspace import Workspace
-    from lit.trainer.asset_sample import Sample
+    from lit.trainer.asset_sample import AssetSample
     from lit.trainer.audit import Audit
 
 
@@ -187,7 +187,7 @@ def _audited(folder: Path) -> Audit:
         return audited(folder, tell)
 
 
-def _with_packet(workspace: Workspace, schema: dict[str, Any], found: Sample) -> Sample:
+def _with_packet(workspace: Workspace, schema: dict[str, Any], found: AssetSample) -> AssetSample:
     import msgspec
 
     from lit.settings import Settings
@@ -200,7 +200,7 @@ def _with_packet(workspace: Workspace, schema: dict[str, Any], found: Sample) ->
         return found
     settings = Settings()
 
-    def packet(store: TickStore | None) -> Sample:
+    def packet(store: TickStore | None) -> AssetSample:
         assert found.index is not None and found.timestamp is not None
         tick = source_packet(workspace, schema, found.index, from_iso(found.timestamp), store)
         return msgspec.structs.replace(found, packet=tick)
