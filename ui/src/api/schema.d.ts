@@ -692,6 +692,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/deployments/{name}/insights/{index}/inputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Inputs
+         * @description Return what the model saw, feature by feature, and whether that is what was predicted from.
+         */
+        get: operations["inputs_api_teams__team__deployments__name__insights__index__inputs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/insights/{index}/impact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Impact
+         * @description Return saliency and independence of each column and each feature.
+         */
+        get: operations["impact_api_teams__team__deployments__name__insights__index__impact_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/insights/{index}/cells": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cells
+         * @description Return the cells of the inputs that the prediction hangs on most.
+         */
+        get: operations["cells_api_teams__team__deployments__name__insights__index__cells_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/deployments/{name}/insights/{index}/what-if": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What If
+         * @description Predict edited inputs.
+         */
+        post: operations["what_if_api_teams__team__deployments__name__insights__index__what_if_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/streams/{stream}/bars": {
         parameters: {
             query?: never;
@@ -764,6 +844,186 @@ export interface paths {
          * @description Return scores as predictions are, and how each model has done on each symbol and on all.
          */
         get: operations["scores_api_teams__team__deployments__name__scores_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Assets
+         * @description Return the assets by name: their versions, in what state they are, who promoted them.
+         */
+        get: operations["assets_api_teams__team__assets_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asset
+         * @description Return an asset with its features, the frozen schema that it was built from, and its record.
+         */
+        get: operations["asset_api_teams__team__assets__schema__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description Return the audit of an asset; 202 and how far it is, while it is made: ask again.
+         */
+        get: operations["audit_api_teams__team__assets__schema__audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/sample": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sample
+         * @description Return a sample by number, or by seed any one, as tables, with the tick that it was made at.
+         */
+        get: operations["sample_api_teams__team__assets__schema__sample_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Samples
+         * @description Return samples one after the other, as tables or (by Accept) as an Arrow stream, for many.
+         */
+        get: operations["samples_api_teams__team__assets__schema__samples_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Promote
+         * @description Put the queued version into production; its content is verified first.
+         */
+        post: operations["promote_api_teams__team__assets__schema__promote_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/demote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Demote
+         * @description Take an asset out of production, back into its queue; trainings that read it go on.
+         */
+        post: operations["demote_api_teams__team__assets__schema__demote_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify
+         * @description Digest the content of both parts anew and compare it with what they state.
+         */
+        post: operations["verify_api_teams__team__assets__schema__verify_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/assets/{schema}/files/{part}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download
+         * @description Return a part's HDF5 file, or ranges of it.
+         */
+        get: operations["download_api_teams__team__assets__schema__files__part__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1642,6 +1902,20 @@ export interface components {
             name: string;
         };
         /**
+         * Background
+         * @description The samples that stand for other inputs; `is_training_asset` false: the asset was built anew since.
+         */
+        Background: {
+            /** Asset */
+            asset: string;
+            /** Digest */
+            digest: string;
+            /** Rows */
+            rows: number;
+            /** Is Training Asset */
+            is_training_asset: boolean;
+        };
+        /**
          * BrokerStatus
          * @description Kafka as the server sees it.
          */
@@ -1753,6 +2027,31 @@ export interface components {
              * @default
              */
             error: string;
+        };
+        /**
+         * CellEdit
+         * @description A new value for a cell; rows count from the oldest, negative ones from the newest; a column by name or number.
+         */
+        CellEdit: {
+            /** Feature */
+            feature: string;
+            /** Row */
+            row?: number | null;
+            /** Column */
+            column: string | number;
+            /** Value */
+            value: number;
+        };
+        /**
+         * CellsView
+         * @description The most influential cells first.
+         */
+        CellsView: {
+            /** Output */
+            output: number;
+            /** Cells */
+            cells: components["schemas"]["InfluentialCell"][];
+            background: components["schemas"]["Background"];
         };
         /**
          * ChosenModel
@@ -2020,6 +2319,50 @@ export interface components {
             diff: string;
         };
         /**
+         * EditEffect
+         * @description An edit, and what it alone does to the output.
+         */
+        EditEffect: {
+            /** Feature */
+            feature: string;
+            /** Row */
+            row: number | null;
+            /** Column */
+            column: string;
+            /** Before */
+            before: number;
+            /** After */
+            after: number;
+            /** Alone */
+            alone: number;
+        };
+        /**
+         * Explained
+         * @description The prediction that is explained.
+         */
+        Explained: {
+            /** Deployment */
+            deployment: string;
+            /** Model */
+            model: string;
+            /** Symbol */
+            symbol: string;
+            /** Interval */
+            interval: string;
+            /** Bar Start */
+            bar_start: string;
+            /** Index */
+            index: number;
+            /** Ordinal */
+            ordinal: number;
+            /** Epoch */
+            epoch: number;
+            /** Prediction */
+            prediction: number[];
+            /** Published At */
+            published_at: string;
+        };
+        /**
          * FeatureBody
          * @description A feature to save; with a dataset it is judged on stretches of that too.
          */
@@ -2092,12 +2435,85 @@ export interface components {
             version: string;
         };
         /**
+         * ImpactView
+         * @description Saliency and independence; saliencies add up to `prediction` less `base`, the background's mean prediction.
+         */
+        ImpactView: {
+            /** Output */
+            output: number;
+            /** Columns */
+            columns: components["schemas"]["PartEffect"][];
+            /** Features */
+            features: components["schemas"]["PartEffect"][];
+            /** Base */
+            base: number;
+            /** Prediction */
+            prediction: number;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "exact" | "permutation";
+            /** Coalitions */
+            coalitions: number;
+            background: components["schemas"]["Background"];
+        };
+        /**
          * IndexView
          * @description A tick's index.
          */
         IndexView: {
             /** Index */
             index: number;
+        };
+        /**
+         * InfluentialCell
+         * @description A cell, its usual value (the background's mean), and how much the output falls with that instead.
+         */
+        InfluentialCell: {
+            /** Feature */
+            feature: string;
+            /** Row */
+            row: number | null;
+            /** Column */
+            column: string;
+            /** Value */
+            value: number;
+            /** Usual */
+            usual: number;
+            /** Effect */
+            effect: number;
+        };
+        /**
+         * InputTable
+         * @description One feature as the model saw it; a feature without rows has one.
+         */
+        InputTable: {
+            /** Feature */
+            feature: string;
+            /** Columns */
+            columns: string[];
+            /** Rows */
+            rows: number[][];
+            /** Has Rows */
+            has_rows: boolean;
+        };
+        /**
+         * InputsView
+         * @description What the model saw, computed again from what the stream recorded; `notes` say what is not as it was.
+         */
+        InputsView: {
+            prediction: components["schemas"]["Explained"];
+            /** Features */
+            features: components["schemas"]["InputTable"][];
+            /** Same Inputs */
+            same_inputs: boolean;
+            /** Same Prediction */
+            same_prediction: boolean;
+            /** Prediction Now */
+            prediction_now: number[];
+            /** Notes */
+            notes: string[];
         };
         /**
          * Judged
@@ -2239,6 +2655,22 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * PartEffect
+         * @description What a column (null: the whole feature) did; `independence` null: it had no effect.
+         */
+        PartEffect: {
+            /** Feature */
+            feature: string;
+            /** Column */
+            column: string | null;
+            /** Saliency */
+            saliency: number;
+            /** Alone */
+            alone: number;
+            /** Independence */
+            independence: number | null;
+        };
+        /**
          * PartView
          * @description A file's ticks of one symbol: the dataset's indices `index` … `index` + `ticks` − 1.
          */
@@ -2261,6 +2693,17 @@ export interface components {
             detail: string;
             /** Request Id */
             request_id: string;
+        };
+        /**
+         * PromotionRequest
+         * @description Why.
+         */
+        PromotionRequest: {
+            /**
+             * Note
+             * @default
+             */
+            note: string;
         };
         /**
          * RawFile
@@ -3057,6 +3500,34 @@ export interface components {
             source: string;
         };
         /**
+         * WhatIf
+         * @description Edits of the inputs; `output` null: the largest.
+         */
+        WhatIf: {
+            /** Cells */
+            cells: components["schemas"]["CellEdit"][];
+            /** Output */
+            output?: number | null;
+        };
+        /**
+         * WhatIfView
+         * @description What the model says of the edited inputs; the most influential edits first.
+         */
+        WhatIfView: {
+            /** Prediction */
+            prediction: number[];
+            /** Original */
+            original: number[];
+            /** Output */
+            output: number;
+            /** Difference */
+            difference: number;
+            /** Edits */
+            edits: components["schemas"]["EditEffect"][];
+            /** Milliseconds */
+            milliseconds: number;
+        };
+        /**
          * Worker
          * @description A worker process.
          */
@@ -3360,6 +3831,273 @@ export interface components {
             count: number;
             predicted: number;
             observed: number;
+        };
+        /**
+         * Assets
+         * @description A team's assets, by name.
+         */
+        Assets: {
+            assets: components["schemas"]["AssetStatus"][];
+        };
+        /**
+         * AssetStatus
+         * @description An asset: its versions, in what state it is, and the last line of its record.
+         *
+         *     `state` says `by hand` where what lies there is not what the record says: somebody moved the files.
+         */
+        AssetStatus: {
+            schema: string;
+            /** @enum {unknown} */
+            state: "demoted by hand" | "empty" | "promoted" | "promoted by hand" | "queued" | "torn";
+            promoted: components["schemas"]["AssetParts"] | null;
+            queue: components["schemas"]["AssetParts"] | null;
+            last: components["schemas"]["Promotion"] | null;
+        };
+        /**
+         * AssetParts
+         * @description The parts of one version of an asset; `error` says why one is not usable.
+         */
+        AssetParts: {
+            digests: {
+                [key: string]: string;
+            };
+            samples: {
+                [key: string]: number;
+            };
+            bytes: number;
+            modified: string;
+            audited: boolean;
+            /** @default  */
+            error: string;
+        };
+        /**
+         * Promotion
+         * @description A line of `promotions.jsonl`. `replaces` are the digests of the version that was in production before.
+         */
+        Promotion: {
+            /** @enum {unknown} */
+            action: "demote" | "promote";
+            schema: string;
+            by: string;
+            at: string;
+            digests: {
+                [key: string]: string;
+            };
+            samples: {
+                [key: string]: number;
+            };
+            /** @default null */
+            replaces: {
+                [key: string]: string;
+            } | null;
+            /** @default  */
+            note: string;
+        };
+        /**
+         * AssetDetail
+         * @description An asset: its state, its features, the frozen schema that it was built from, its promotions, oldest first.
+         */
+        AssetDetail: {
+            status: components["schemas"]["AssetStatus"];
+            digest: string;
+            samples: number;
+            features: components["schemas"]["FeatureOfAsset"][];
+            schema: Record<string, never>;
+            history: components["schemas"]["Promotion"][];
+        };
+        /**
+         * FeatureOfAsset
+         * @description A feature: the shape of one sample, and its columns' names.
+         */
+        FeatureOfAsset: {
+            name: string;
+            shape: number[];
+            columns: string[];
+        };
+        /**
+         * AssetSample
+         * @description A sample: its number in the part, the tick that it was made at, its features; `packet` is that tick.
+         */
+        AssetSample: {
+            part: string;
+            number: number;
+            samples: number;
+            index: number | null;
+            timestamp: string | null;
+            symbol: string | null;
+            features: {
+                [key: string]: components["schemas"]["SampleTable"];
+            };
+            /** @default null */
+            packet: Record<string, never> | null;
+            /** @default  */
+            packet_error: string;
+        };
+        /**
+         * SampleTable
+         * @description A feature of one sample: rows of columns; what is not finite is None in JSON.
+         */
+        SampleTable: {
+            columns: string[];
+            rows: number[][];
+        };
+        /**
+         * Audit
+         * @description Everything that an audit found, `findings` first in importance.
+         */
+        Audit: {
+            version: number;
+            train: components["schemas"]["AuditedPart"];
+            test: components["schemas"]["AuditedPart"];
+            findings: components["schemas"]["AuditFinding"][];
+            features: components["schemas"]["AuditedFeature"][];
+            duplicates: components["schemas"]["DuplicateSamples"];
+            overlap: components["schemas"]["LabelOverlap"] | null;
+        };
+        /**
+         * AuditedPart
+         * @description A part as a whole. `intact` tells whether its content has the digest that the file states.
+         */
+        AuditedPart: {
+            digest: string;
+            intact: boolean;
+            samples: number;
+            first: string | null;
+            last: string | null;
+            symbols: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * AuditFinding
+         * @description Something to look at: `kind` for programs, `where` a feature's column or a part, `text` for people.
+         */
+        AuditFinding: {
+            kind: string;
+            where: string;
+            text: string;
+        };
+        /**
+         * AuditedFeature
+         * @description A feature; `shape` is that of one sample. A label looks ahead; its horizon is None where time does not tell.
+         */
+        AuditedFeature: {
+            name: string;
+            shape: number[];
+            dtype: string;
+            label: boolean;
+            horizon_seconds: number | null;
+            columns: components["schemas"]["AuditedColumn"][];
+        };
+        /**
+         * AuditedColumn
+         * @description A column in both parts. `psi` and `ks` are None where a part has no values.
+         */
+        AuditedColumn: {
+            name: string;
+            train: components["schemas"]["ColumnStats"];
+            test: components["schemas"]["ColumnStats"];
+            psi: number | null;
+            ks: number | null;
+        };
+        /**
+         * ColumnStats
+         * @description One column of one part; None where it has no finite value.
+         *
+         *     `values` counts all of them, samples times rows. `quantiles` are at `SHOWN_PERCENTS`. `classes` are value and count
+         *     of each distinct value, ascending, if there are few. `outliers` is the share of finite values that lie beyond the
+         *     training part's outer fences.
+         */
+        ColumnStats: {
+            values: number;
+            nan_share: number;
+            inf_share: number;
+            min: number | null;
+            mean: number | null;
+            max: number | null;
+            std: number | null;
+            quantiles: {
+                [key: string]: number;
+            };
+            histogram: components["schemas"]["ColumnHistogram"] | null;
+            classes: [
+                number,
+                number
+            ][] | null;
+            outliers: number;
+            constant: boolean;
+        };
+        /**
+         * ColumnHistogram
+         * @description Counts between edges of equal distance (the last bin holds its upper edge), and of what lies outside.
+         */
+        ColumnHistogram: {
+            low: number;
+            high: number;
+            counts: number[];
+            below: number;
+            above: number;
+        };
+        /**
+         * DuplicateSamples
+         * @description Samples that repeat an earlier one of their part, and test samples that a training sample is equal to.
+         */
+        DuplicateSamples: {
+            train: number;
+            test: number;
+            across: number;
+        };
+        /**
+         * LabelOverlap
+         * @description How training and test samples meet in time.
+         *
+         *     Attributes
+         *     ----------
+         *     horizon_seconds : float or None
+         *         How far labels look ahead, at least; None if it is not known, and then only equal times count.
+         *     samples : int
+         *         Training samples whose window meets that of a test sample of the same symbol.
+         *     share : float
+         *         Of all training samples.
+         */
+        LabelOverlap: {
+            horizon_seconds: number | null;
+            samples: number;
+            share: number;
+        };
+        /**
+         * AuditProgress
+         * @description An audit that is being made: what it looks at, and how many features of how many are done.
+         */
+        AuditProgress: {
+            what: string;
+            done: number;
+            total: number;
+        };
+        /**
+         * Samples
+         * @description Samples in the part's order, of how many in all.
+         */
+        Samples: {
+            total: number;
+            samples: components["schemas"]["AssetSample"][];
+        };
+        /**
+         * VerifiedAsset
+         * @description Both parts of an asset, digested anew.
+         */
+        VerifiedAsset: {
+            parts: components["schemas"]["CheckedPart"][];
+        };
+        /**
+         * CheckedPart
+         * @description A part whose content was digested anew; `intact`: it is what the file states.
+         */
+        CheckedPart: {
+            part: string;
+            stated: string;
+            found: string;
+            intact: boolean;
         };
     };
     responses: never;
@@ -4651,6 +5389,166 @@ export interface operations {
             };
         };
     };
+    inputs_api_teams__team__deployments__name__insights__index__inputs_get: {
+        parameters: {
+            query?: {
+                /** @description needed where several symbols have a prediction at this index */
+                symbol?: string | null;
+                /** @description the vault item; needed where several models predicted */
+                model?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InputsView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    impact_api_teams__team__deployments__name__insights__index__impact_get: {
+        parameters: {
+            query?: {
+                /** @description needed where several symbols have a prediction at this index */
+                symbol?: string | null;
+                /** @description the vault item; needed where several models predicted */
+                model?: string | null;
+                /** @description which output of the model; left out: the largest */
+                output?: number | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImpactView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cells_api_teams__team__deployments__name__insights__index__cells_get: {
+        parameters: {
+            query?: {
+                /** @description needed where several symbols have a prediction at this index */
+                symbol?: string | null;
+                /** @description the vault item; needed where several models predicted */
+                model?: string | null;
+                /** @description which output of the model; left out: the largest */
+                output?: number | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CellsView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    what_if_api_teams__team__deployments__name__insights__index__what_if_post: {
+        parameters: {
+            query?: {
+                /** @description needed where several symbols have a prediction at this index */
+                symbol?: string | null;
+                /** @description the vault item; needed where several models predicted */
+                model?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WhatIf"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIfView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     bars_api_teams__team__streams__stream__bars_get: {
         parameters: {
             query: {
@@ -4784,6 +5682,346 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Scores"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    assets_api_teams__team__assets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Assets"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    asset_api_teams__team__assets__schema__get: {
+        parameters: {
+            query?: {
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AssetDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_api_teams__team__assets__schema__audit_get: {
+        parameters: {
+            query?: {
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditProgress"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sample_api_teams__team__assets__schema__sample_get: {
+        parameters: {
+            query?: {
+                part?: "train" | "test";
+                number?: number | null;
+                seed?: number | null;
+                packet?: boolean;
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AssetSample"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    samples_api_teams__team__assets__schema__samples_get: {
+        parameters: {
+            query?: {
+                part?: "train" | "test";
+                start?: number;
+                count?: number;
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Samples"];
+                    "application/vnd.apache.arrow.stream": string;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    promote_api_teams__team__assets__schema__promote_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PromotionRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    demote_api_teams__team__assets__schema__demote_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PromotionRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_api_teams__team__assets__schema__verify_post: {
+        parameters: {
+            query?: {
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifiedAsset"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_api_teams__team__assets__schema__files__part__get: {
+        parameters: {
+            query?: {
+                /** @description which version; unset: the promoted one if there is one */
+                version?: ("promoted" | "queue") | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                schema: string;
+                part: "train" | "test";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-hdf5": string;
+                };
+            };
+            /** @description Partial Content */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-hdf5": string;
                 };
             };
             /** @description An error */
