@@ -30,8 +30,8 @@ INSERT_SETTINGS = {
     "min_insert_block_size_bytes": 0,
     "input_format_parallel_parsing": 0,
 }
-#: A query that takes longer or more memory is a mistake of who asked; nothing read changes anything.
-READ_SETTINGS = {"max_execution_time": 30, "max_memory_usage": 2_000_000_000, "max_threads": 2, "readonly": 2}
+#: A query that takes longer or more memory is a mistake of who asked.
+READ_SETTINGS = {"max_execution_time": 30, "max_memory_usage": 2_000_000_000, "max_threads": 2}
 _TOO_MUCH = {
     "TIMEOUT_EXCEEDED": "takes longer than half a minute",
     "MEMORY_LIMIT_EXCEEDED": "needs too much memory",
@@ -43,6 +43,8 @@ class Engine:
 
     def __init__(self, client: Any, embedded: bool) -> None:
         self._client = client
+        # A server refuses changes by what only reads; chDB would go on refusing them, in the queries that follow.
+        self._reading = READ_SETTINGS if embedded else {**READ_SETTINGS, "readonly": 2}
         self._lock: Any = threading.RLock() if embedded else contextlib.nullcontext()
 
     def command(self, sql: str, **parameters: Any) -> None:
@@ -51,12 +53,12 @@ class Engine:
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
         """Return the rows of a small query."""
-        return list(self._call(self._client.query, sql, parameters=parameters, settings=READ_SETTINGS).result_rows)
+        return list(self._call(self._client.query, sql, parameters=parameters, settings=self._reading).result_rows)
 
     def arrow(self, sql: str, **parameters: Any) -> pa.Table:
         """Return the columns of a query."""
         return self._call(
-            self._client.query_arrow, sql, parameters=parameters, settings=READ_SETTINGS, use_strings=True
+            self._client.query_arrow, sql, parameters=parameters, settings=self._reading, use_strings=True
         )
 
     def insert(self, name: str, table: pa.Table) -> None:

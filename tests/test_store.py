@@ -65,6 +65,16 @@ def test_blocks_come_back_as_they_went_in(store: TickStore) -> None:
         store.packet("s", "A", 100)
 
 
+def test_reading_leaves_a_store_that_can_be_written(store: TickStore) -> None:
+    store.insert("s", 0, [(0, _block(0, 50))])
+    store.window("s", "A", 0, 50)
+    store.ranges.columns("s", [TickRange("", "A", 0, 50, True)], ["Price"])
+    store.count("s")
+    store.insert("s", 0, [(1, _block(50, 50))])
+    store.delete("s", "nothing")
+    assert store.count("s") == 100
+
+
 def test_repeats_and_origins_are_kept_apart(store: TickStore) -> None:
     for _ in range(3):
         store.insert("s", 2, [(5, _block(0, 50, "sha256:1")), (6, _block(0, 20, "sha256:1", "B"))])
