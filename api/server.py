@@ -201,6 +201,11 @@ def _lock_or_find(lock: IO[str], settings: Settings, data: Path) -> Running | No
     raise FaultError(f"another LIT over {data} is starting or ending and takes too long: try again")
 
 
+#: Of glibc, for workers: few arenas and an mmap threshold that stays, else megabyte messages leave holes in the heap
+#: that grow with the length of a stream.
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+
+
 def _environment(settings: Settings, data: Path, bootstrap: str) -> dict[str, str]:
     """Return the environment of workers: they use this server's broker and data, whatever lit.toml says."""
     own = {
@@ -213,4 +218,4 @@ def _environment(settings: Settings, data: Path, bootstrap: str) -> dict[str, st
     }
     if settings.clickhouse:
         own["LIT_CLICKHOUSE"] = settings.clickhouse
-    return {**os.environ, **own}
+    return {**_ALLOCATOR, **os.environ, **own}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +49,16 @@ def sink_app(bootstrap: str, team: str, source: str, store: TickStore) -> faust.
     pending: dict[int, _Pending] = {}
     applied: dict[int, int] = {}
     lock = asyncio.Lock()
+    # one thread: inserts come one by one anyway, and each thread more would keep an allocator arena of its own
+    thread = ThreadPoolExecutor(1, "store")
+
+    async def stored(call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(thread, call, *arguments)
 
     async def insert(partition: int) -> None:
         group = pending.pop(partition)
         if group.blocks:
-            await asyncio.to_thread(store.insert, source, partition, group.blocks)
+            await stored(store.insert, source, partition, group.blocks)
             applied[partition] = group.blocks[-1][0]
         for event in group.events:
             event.ack()
@@ -73,7 +80,7 @@ def sink_app(bootstrap: str, team: str, source: str, store: TickStore) -> faust.
             group.ticks += len(item)
 
     async def body(stream: Any) -> None:
-        applied.update(await asyncio.to_thread(store.applied, source))
+        applied.update(await stored(store.applied, source))
         async for event in stream.noack().events():
             async with lock:
                 take(event)
@@ -99,6 +106,6 @@ def sink_app(bootstrap: str, team: str, source: str, store: TickStore) -> faust.
     async def forget(_app: Any, _revoked: Any, **_: Any) -> None:
         async with lock:
             pending.clear()
-            applied.update(await asyncio.to_thread(store.applied, source))
+            applied.update(await stored(store.applied, source))
 
     return app

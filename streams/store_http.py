@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -28,13 +28,12 @@ class Parcel(msgspec.Struct, array_like=True, frozen=True):
     headers: list[tuple[str, bytes]]
 
 
-def pack(blocks: Sequence[tuple[int, TickBlock]]) -> bytes:
-    """Return blocks as one body (MessagePack of Arrow IPC)."""
-    parcels = []
+def pack(blocks: Sequence[tuple[int, TickBlock]]) -> Iterator[bytes]:
+    """Yield the parts of a body (MessagePack of Arrow IPC) that holds the blocks; a part is made when it is sent."""
+    yield b"\xdd" + len(blocks).to_bytes(4, "big")  # the head of an array of so many
     for offset, block in blocks:
         message: Encoded = encode(block)
-        parcels.append(Parcel(offset, message.key, message.value, message.headers))
-    return msgspec.msgpack.encode(parcels)
+        yield msgspec.msgpack.encode(Parcel(offset, message.key, message.value, message.headers))
 
 
 def unpack(body: bytes) -> list[tuple[int, TickBlock]]:
@@ -102,7 +101,7 @@ class HttpStore:
     def _json(self, path: str, **query: Any) -> Any:
         return msgspec.json.decode(self._ask("GET", path, **query).content)
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, **query: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, body: bytes | Iterable[bytes] | None = None, **query: Any) -> httpx.Response:
         query = {name: value for name, value in query.items() if value is not None}
         try:
             answer = self._client.request(method, f"{self._base}/{path}", params=query, content=body)

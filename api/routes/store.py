@@ -60,7 +60,7 @@ def router(stores: Stores) -> APIRouter:
         if last - first > MAX_WINDOW:
             raise HTTPException(400, f"a window may have {MAX_WINDOW} ticks; ask for parts")
         block = stores.team(team).window(source, symbol, first, last, origin)
-        return Response(pack([(0, block)]), media_type=_MSGPACK)
+        return Response(b"".join(pack([(0, block)])), media_type=_MSGPACK)
 
     @routes.post("/ranges")
     @needs(Role.ADMIN)

@@ -11,12 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
+from lit.cli.bench_live import live
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     bench = typer.Typer(no_args_is_help=True, help="What the platform costs, as ratios to references of the same run.")
     bench.command("bars")(bars)
     bench.command("ingest")(ingest)
+    bench.command("live")(live)
+    bench.command("memory")(memory)
     app.add_typer(bench, name="bench")
 
 
@@ -108,6 +112,31 @@ def ingest(
             "replay_10": round(ten.rate),
         },
         "memory_mb": {"replay": one.memory >> 20, "replay_10": ten.memory >> 20},
+    }
+    typer.echo(json.dumps(result) if as_json else _lines(result))
+
+
+def memory(
+    times: Annotated[int, typer.Option(help="how often the sample files' rows are repeated in the short file")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Memory of every process of `lit up` while a file goes through, and a file 10 times as long."""
+    from lit.bench.ingest import long_file
+    from lit.bench.memory import peaks
+    from lit.demo import SAMPLES
+
+    paths = sorted(SAMPLES.glob("BAC*.csv.gz"))
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for factor in (1, 10):
+            file = Path(folder) / f"{factor}.csv.gz"
+            ticks = long_file(paths, file, factor * times)
+            found.append(peaks(Path(folder) / f"data{factor}", file, ticks))
+    once, ten = found
+    result = {
+        "rows": ticks // 10,
+        "memory_10_times_over_once": {name: round(ten[name] / once[name], 3) for name in sorted(once)},
+        "memory_mb": {name: (once[name] >> 20, ten[name] >> 20) for name in sorted(once)},
     }
     typer.echo(json.dumps(result) if as_json else _lines(result))
 
