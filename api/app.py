@@ -23,6 +23,7 @@ from lit.api.routes import (
     discovery,
     features,
     files,
+    insights,
     keys,
     live,
     models,
@@ -36,6 +37,7 @@ from lit.api.routes import (
 )
 from lit.api.schemas import Problem, record_schemas
 from lit.api.services import Services
+from lit.serving.insights import Insights
 from lit.trainer.inspector import Inspector
 
 
@@ -60,6 +62,7 @@ def create_app(services: Services) -> FastAPI:
     hub = Hub(services)
     services.live_symbols = hub.symbols
     inspector = Inspector()
+    explainer = Insights(services.config.data, services.config.bootstrap)
     monitor = Monitor(services)
 
     @asynccontextmanager
@@ -69,6 +72,7 @@ def create_app(services: Services) -> FastAPI:
         await hub.close()
         await run_in_threadpool(monitor.stop)
         inspector.close()
+        explainer.close()
 
     app = Application(
         title="LIT",
@@ -89,6 +93,7 @@ def create_app(services: Services) -> FastAPI:
         definitions.router(services),
         deployments.router(services, monitor),
         features.router(services),
+        insights.router(services, explainer),
         records.router(services, hub),
         assets.router(services),
         live.router(services, hub),

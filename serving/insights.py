@@ -79,6 +79,29 @@ class Situation:
             found.append(f"The model says {self.prediction_now} of them now: it is not the one that predicted.")
         return found
 
+    def cell(self, feature: str, row: int | None, column: str | int) -> Cell:
+        """Return a cell by its column's name or number.
+
+        Raises
+        ------
+        UserError
+            If there is no such feature or column.
+        """
+        if feature not in self.columns:
+            raise UserError(f"feature {feature!r} is no input of the model: it has {', '.join(self.columns)}")
+        names = self.columns[feature]
+        text = str(column)
+        if text in names:
+            return Cell(feature, row, names.index(text))
+        if text.lstrip("-").isdigit():
+            return Cell(feature, row, int(text))
+        raise UserError(f"feature {feature!r} has no column {text!r}: it has {', '.join(names)}")
+
+    def named(self, part: dict[str, Any]) -> dict[str, Any]:
+        """Return a part or cell of an answer with its column's name for the number."""
+        number = part["column"]
+        return {**part, "column": None if number is None else self.columns[part["feature"]][number]}
+
 
 class Insights:
     """Answers questions about predictions, for any team; close it to end its processes.
@@ -139,23 +162,62 @@ class Insights:
         return made
 
     def impact(self, team: str, situation: Situation, output: int | None = None) -> dict[str, Any]:
-        """Return saliency and independence of columns and features (see `lit.serving.insight.impact`)."""
-        return self._ask(team, situation, "impact", output=output)
+        """Return saliency and independence of columns and features (see `lit.serving.insight.impact`).
+
+        Returns
+        -------
+        dict
+            `output`; `columns` and `features`, each with `feature`, `column`, `saliency`, `alone`, `independence`, the
+            most salient first; `base`, the background's mean prediction, and `prediction`; `method` and `coalitions`;
+            `background`, which samples these were.
+        """
+        said = self._ask(team, situation, "impact", output=output)
+        found, game = said["impact"], said["impact"]["by_column"]
+        tables = {
+            kind: sorted(
+                ({**situation.named(part), **part["effect"]} for part in found[kind]),
+                key=lambda part: -abs(part["saliency"]),
+            )
+            for kind in ("columns", "features")
+        }
+        return {
+            "output": found["output"],
+            **{kind: [{k: v for k, v in part.items() if k != "effect"} for part in tables[kind]] for kind in tables},
+            "base": game["nobody"],
+            "prediction": game["everybody"],
+            "method": game["method"],
+            "coalitions": game["coalitions"],
+            "background": said["background"],
+        }
 
     def influences(self, team: str, situation: Situation, output: int | None = None) -> dict[str, Any]:
-        """Return the most influential cells (see `lit.serving.insight.influences`)."""
-        return self._ask(team, situation, "influences", output=output)
+        """Return the most influential cells (see `lit.serving.insight.influences`): `cells`, `output`, `background`."""
+        said = self._ask(team, situation, "influences", output=output)
+        cells = [{**situation.named(one["cell"]), **one} for one in said["cells"]]
+        return {**said, "cells": [{k: v for k, v in one.items() if k != "cell"} for one in cells]}
 
     def what_if(
         self, team: str, situation: Situation, edits: Sequence[tuple[Cell, float]], output: int | None = None
     ) -> dict[str, Any]:
-        """Return the prediction for edited inputs, and what each edit alone does; `milliseconds` is what it took."""
+        """Return what the model says of edited inputs.
+
+        Returns
+        -------
+        dict
+            `prediction`, `original`, and the `difference` of their `output`; `edits` with `feature`, `row`, `column`,
+            `before`, `after`, and what each does `alone`, the most influential first; `milliseconds` that it took.
+        """
         began = time.perf_counter()
         changed = [(msgspec.to_builtins(cell), value) for cell, value in edits]
         said = self._ask(team, situation, "what_if", edits=changed, output=output)
         number = said["output"]
-        difference = said["prediction"][number] - said["original"][number]
-        return {**said, "difference": difference, "milliseconds": (time.perf_counter() - began) * 1000}
+        told = [{**situation.named(one["cell"]), **one} for one in said["edits"]]
+        return {
+            **said,
+            "edits": [{k: v for k, v in one.items() if k != "cell"} for one in told],
+            "difference": said["prediction"][number] - said["original"][number],
+            "milliseconds": (time.perf_counter() - began) * 1000,
+        }
 
     def _ask(self, team: str, situation: Situation, question: str, **arguments: Any) -> dict[str, Any]:
         subject = self._subject(team, situation.prediction)

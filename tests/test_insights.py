@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
+from lit.api.app import create_app
+from lit.api.config import ApiConfig
+from lit.api.services import Services
+from lit.cli import insight as command
 from lit.features.bars import BarBuilder, Bars
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
@@ -30,6 +38,7 @@ from lit.streams.clients import producer
 from lit.streams.codec import encode
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, encode_json
+from lit.streams.store_open import open_store
 from lit.streams.tick import TickBlock, Watermark
 from lit.streams.workspace import Workspace
 from tests.insight_stage import FEATURES, feature, keep, linear, product, write_asset, write_signs
@@ -255,7 +264,7 @@ def test_inputs_are_those_that_were_predicted_from_whatever_the_features_read(
     with pytest.raises(UserError, match="no prediction at index 3"):
         insights.situation(TEAM, "both", 3)
     impact = insights.impact(TEAM, found)
-    assert len(impact["impact"]["columns"]) == 10
+    assert len(impact["columns"]) == 10 and impact["columns"][0]["column"] in FEATURES["bars"][3]
     said = insights.what_if(TEAM, found, [(Cell("flow", None, 1), 0.0)])
     assert said["original"] == pytest.approx(found.prediction.prediction, rel=1e-5)
     assert said["difference"] == pytest.approx(said["edits"][0]["alone"], abs=1e-6)
@@ -310,6 +319,76 @@ def test_an_asset_that_is_gone_is_told_with_the_fix(
     workspace: Workspace, processes: InsightProcesses, tmp_path: Path
 ) -> None:
     keep(workspace, "orphan", product(), ["flow"], asset="gone")
-    with pytest.raises(UserError, match="asset 'gone'.*build it"):
+    with pytest.raises(UserError, match=r"asset 'gone'.*build it"):
         ask(processes, workspace, "impact", "orphan", {"flow": np.array([1.0, 2.0], "f4")})
     assert ask(processes, workspace, "what_if", "orphan", {"flow": np.array([1.0, 2.0], "f4")}, edits=[])
+
+
+# --- over HTTP and on the command line ----------------------------------------------------------------------------
+
+
+@pytest.mark.kafka
+def test_insights_over_http(
+    workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(workspace, kafka, "web", ["line"], [MINUTE, FIVE])
+    monkeypatch.setattr("lit.api.app.Insights", lambda data, bootstrap: Insights(data, bootstrap, processes))
+    index = stage.bars[AT].last_index
+    with open_store(workspace.data, None) as stores:
+        services = Services(ApiConfig(workspace.data, kafka, workspace.data / "static"), stores)
+        client = TestClient(create_app(services), headers={"Authorization": f"Bearer {services.keys.admin_token}"})
+
+        def call(method: str, path: str, code: int = 200, body: Any = None) -> Any:
+            reply = client.request(method, f"/api/teams/{TEAM}/deployments/{path}", json=body)
+            assert reply.status_code == code, reply.text
+            return reply.json()
+
+        inputs = call("GET", f"web/insights/{index}/inputs")
+        assert inputs["same_inputs"] and inputs["notes"] == [] and inputs["prediction"]["model"] == "line"
+        bars, atr = inputs["features"]
+        assert bars["columns"] == FEATURES["bars"][3] and len(bars["rows"]) == 20 and len(atr["rows"]) == 5
+        assert bars["rows"][-1][3] == pytest.approx(stage.bars[AT - 1].close, rel=1e-6)
+
+        impact = call("GET", f"web/insights/{index}/impact")
+        columns = impact["columns"]
+        assert [abs(c["saliency"]) for c in columns] == sorted((abs(c["saliency"]) for c in columns), reverse=True)
+        total = sum(column["saliency"] for column in columns)
+        assert total == pytest.approx(impact["prediction"] - impact["base"], rel=1e-4)
+        assert sum(f["saliency"] for f in impact["features"]) == pytest.approx(total, rel=1e-4)
+
+        cells = call("GET", f"web/insights/{index}/cells")["cells"]
+        assert len(cells) == 50 and abs(cells[0]["effect"]) >= abs(cells[-1]["effect"])
+
+        edits = [{"feature": "bars", "row": row, "column": "volume", "value": 0} for row in range(-9, 0)]
+        said = call("POST", f"web/insights/{index}/what-if", 200, {"cells": edits})
+        assert said["original"] == pytest.approx(inputs["prediction"]["prediction"], rel=1e-5)
+        assert said["difference"] == pytest.approx(sum(one["alone"] for one in said["edits"]), rel=1e-3)
+        assert [one["column"] for one in said["edits"]] == ["volume"] * 9
+
+        assert "no prediction" in call("GET", "web/insights/7/inputs", 404)["detail"]
+        call("GET", "none/insights/7/inputs", 404)
+        wrong = {"cells": [{"feature": "bars", "row": 0, "column": "turnover", "value": 0}]}
+        assert "no column 'turnover'" in call("POST", f"web/insights/{index}/what-if", 400, wrong)["detail"]
+
+
+@pytest.mark.kafka
+def test_a_prediction_is_explained_on_the_command_line(
+    workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(workspace, kafka, "shell", ["line"], [MINUTE, FIVE])
+    monkeypatch.setenv("LIT_DATA", str(workspace.data))
+    monkeypatch.setenv("LIT_KAFKA", kafka)
+    monkeypatch.setattr("lit.serving.insights.InsightProcesses", lambda: processes)
+    monkeypatch.setattr(processes, "close", lambda: None)
+    app = typer.Typer()
+    command.register(app)
+    index = str(stage.bars[AT].last_index)
+    words = ["shell", index, "--team", TEAM, "--set", "bars.volume[-1]=0", "--cells"]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.output
+    assert "are those that were predicted from" in said.stdout and "independence" in said.stdout
+    assert "bars.volume[-1]: " in said.stdout and "then it says" in said.stdout
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert told["same_inputs"] and len(told["impact"]["columns"]) == 9 and len(told["inputs"]["bars"]) == 20
+    wrong = CliRunner().invoke(app, ["shell", index, "--team", TEAM, "--set", "volume=0"])
+    assert isinstance(wrong.exception, UserError) and "FEATURE.COLUMN" in str(wrong.exception)

@@ -1,0 +1,112 @@
+"""Why a deployment predicted what it did: inputs, impact, influential cells, what-if; of any prediction on record.
+
+Models run in processes of their own; the event loop only waits, and a few questions are answered at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query
+
+from lit.api.auth.roles import Role, needs
+from lit.api.errors import NotFoundError
+from lit.api.insight_schemas import CellsView, Explained, ImpactView, InputsView, InputTable, WhatIf, WhatIfView
+from lit.api.services import Services
+from lit.serving.insight import Array
+from lit.serving.insight_record import MissingPredictionError
+from lit.serving.insights import Insights, Situation
+
+#: Looks at the record and computations of impact at the same time; and edits, which are quick.
+AT_ONCE, EDITS_AT_ONCE = 2, 4
+
+T = TypeVar("T")
+Symbol = Annotated[str | None, Query(description="needed where several symbols have a prediction at this index")]
+Model = Annotated[str | None, Query(description="the vault item; needed where several models predicted")]
+Output = Annotated[int | None, Query(description="which output of the model; left out: the largest")]
+
+
+def router(services: Services, insights: Insights) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/api/teams/{team}/deployments/{name}/insights/{index}", tags=["insights"])
+    limiter, edits = CapacityLimiter(AT_ONCE), CapacityLimiter(EDITS_AT_ONCE)
+
+    def situation(team: str, name: str, index: int, symbol: str | None, model: str | None) -> Situation:
+        services.workspace(team)
+        if name not in services.deployments(team):
+            raise NotFoundError(f"team {team!r} has no deployment {name!r}")
+        try:
+            return insights.situation(team, name, index, symbol, model)
+        except MissingPredictionError as error:
+            raise NotFoundError(str(error)) from error
+
+    async def in_turn(work: Callable[[], T], turn: CapacityLimiter = limiter) -> T:
+        return await to_thread.run_sync(work, limiter=turn)
+
+    @routes.get("/inputs")
+    @needs(Role.VIEWER)
+    async def inputs(team: str, name: str, index: int, symbol: Symbol = None, model: Model = None) -> InputsView:
+        """Return what the model saw, feature by feature, and whether that is what was predicted from."""
+        return _inputs(await in_turn(partial(situation, team, name, index, symbol, model)))
+
+    @routes.get("/impact")
+    @needs(Role.VIEWER)
+    async def impact(
+        team: str, name: str, index: int, symbol: Symbol = None, model: Model = None, output: Output = None
+    ) -> ImpactView:
+        """Return saliency and independence of each column and each feature."""
+
+        def work() -> dict[str, Any]:
+            return insights.impact(team, situation(team, name, index, symbol, model), output)
+
+        return ImpactView(**await in_turn(work))
+
+    @routes.get("/cells")
+    @needs(Role.VIEWER)
+    async def cells(
+        team: str, name: str, index: int, symbol: Symbol = None, model: Model = None, output: Output = None
+    ) -> CellsView:
+        """Return the cells of the inputs that the prediction hangs on most."""
+
+        def work() -> dict[str, Any]:
+            return insights.influences(team, situation(team, name, index, symbol, model), output)
+
+        return CellsView(**await in_turn(work))
+
+    @routes.post("/what-if")
+    @needs(Role.VIEWER)
+    async def what_if(
+        team: str, name: str, index: int, body: WhatIf, symbol: Symbol = None, model: Model = None
+    ) -> WhatIfView:
+        """Predict edited inputs."""
+
+        def work() -> dict[str, Any]:
+            found = situation(team, name, index, symbol, model)
+            changes = [(found.cell(one.feature, one.row, one.column), one.value) for one in body.cells]
+            return insights.what_if(team, found, changes, body.output)
+
+        return WhatIfView(**await in_turn(work, edits))
+
+    return routes
+
+
+def _inputs(found: Situation) -> InputsView:
+    shown = msgspec.to_builtins(found.prediction)
+    return InputsView(
+        prediction=Explained(**{name: shown[name] for name in Explained.model_fields}),
+        features=[_table(feature, found.columns[feature], value) for feature, value in found.inputs.items()],
+        same_inputs=found.same_inputs,
+        same_prediction=found.same_prediction,
+        prediction_now=found.prediction_now,
+        notes=found.notes,
+    )
+
+
+def _table(feature: str, columns: list[str], value: Array) -> InputTable:
+    rows = np.atleast_2d(value).tolist()
+    return InputTable(feature=feature, columns=columns, rows=rows, has_rows=value.ndim == 2)

@@ -1,0 +1,137 @@
+"""`lit insight`: why a deployment predicted what it did, and what it would say of other inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lit.serving.insight import Cell
+    from lit.serving.insights import Insights, Situation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("insight")(insight)
+
+
+def insight(
+    deployment: Annotated[str, typer.Argument(help="the deployment")],
+    index: Annotated[int, typer.Argument(help="the prediction's `index`, as its topic has it")],
+    symbol: Annotated[str | None, typer.Option(help="needed where several symbols have one at this index")] = None,
+    model: Annotated[str | None, typer.Option(help="the vault item; needed where several models predicted")] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="another input: FEATURE.COLUMN[ROW]=VALUE, -1 is the newest row; repeatable"),
+    ] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="also the most influential cells")] = False,
+    output: Annotated[int | None, typer.Option(help="which output of the model; left out: the largest")] = None,
+    team: Annotated[str, typer.Option(help="the team")] = "demo",
+    as_json: Annotated[bool, typer.Option("--json", help="machine output")] = False,
+) -> None:
+    """Explain a prediction: inputs computed again, saliency and independence of each column; `--set` asks what if.
+
+    Saliency is a column's Shapley value: all of them add up to the prediction less that of usual inputs. Independence
+    is how much of a column's effect stands without the other columns, from 0 to 1.
+    """
+    with _insights() as insights:
+        found = insights.situation(team, deployment, index, symbol, model)
+        edits = [_edit(found, text) for text in edit or []]
+        said: dict[str, Any] = {"impact": insights.impact(team, found, output)}
+        if edits:
+            said["what_if"] = insights.what_if(team, found, edits, output)
+        if cells:
+            said["cells"] = insights.influences(team, found, output)
+    if as_json:
+        return _json(found, said)
+    _show(found, said)
+    return None
+
+
+@contextmanager
+def _insights() -> Iterator[Insights]:
+    from lit.serving.insights import Insights
+    from lit.settings import Settings
+    from lit.streams.broker import kafka
+
+    settings = Settings()
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        insights = Insights(settings.data, bootstrap)
+        try:
+            yield insights
+        finally:
+            insights.close()
+
+
+def _edit(found: Situation, text: str) -> tuple[Cell, float]:
+    import re
+
+    from lit.streams.errors import UserError
+
+    match = re.fullmatch(r"(.+)\.([^.\[\]]+)(?:\[(-?\d+)\])?=(.+)", text)
+    try:
+        if match:
+            row = None if match[3] is None else int(match[3])
+            return found.cell(match[1], row, match[2]), float(match[4])
+    except ValueError:
+        pass
+    raise UserError(f"--set {text!r} is no input: write FEATURE.COLUMN[ROW]=VALUE, such as bars.volume[-1]=0")
+
+
+def _show(found: Situation, said: dict[str, Any]) -> None:
+    told, impact = found.prediction, said["impact"]
+    typer.echo(
+        f"{told.symbol} {told.bar_start}: {told.model} (epoch {told.epoch}) predicted "
+        f"{', '.join(f'{value:.6g}' for value in told.prediction)}"
+    )
+    for note in found.notes or ["The inputs computed again are those that were predicted from."]:
+        typer.echo(note)
+    typer.echo(
+        f"of usual inputs it says {impact['base']:.6g} (mean of {impact['background']['rows']} samples of asset "
+        f"{impact['background']['asset']}{'' if impact['background']['is_training_asset'] else ', built anew since'})"
+    )
+    lines = [("saliency", "alone", "independence", "column")]
+    lines += [_line(part) for part in impact["columns"]]
+    if len(impact["features"]) > 1:
+        lines += [_line(part) for part in impact["features"]]
+    for saliency, alone, independence, name in lines:
+        typer.echo(f"{saliency:>12}{alone:>12}{independence:>14}  {name}")
+    for cell in said.get("cells", {}).get("cells", []):
+        typer.echo(f"{_cell(cell)} = {cell['value']:.6g}, usually {cell['usual']:.6g}: {cell['effect']:+.6g}")
+    if what_if := said.get("what_if"):
+        for one in what_if["edits"]:
+            typer.echo(f"{_cell(one)}: {one['before']:.6g} → {one['after']:.6g}, alone {one['alone']:+.6g}")
+        number = what_if["output"]
+        typer.echo(
+            f"then it says {what_if['prediction'][number]:.6g} instead of {what_if['original'][number]:.6g} "
+            f"({what_if['difference']:+.6g})"
+        )
+
+
+def _line(part: dict[str, Any]) -> tuple[str, str, str, str]:
+    name = part["feature"] if part["column"] is None else f"{part['feature']}.{part['column']}"
+    independence = "no effect" if part["independence"] is None else f"{part['independence']:.3f}"
+    return f"{part['saliency']:+.6f}", f"{part['alone']:+.6f}", independence, name
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    row = "" if cell["row"] is None else f"[{cell['row']}]"
+    return f"{cell['feature']}.{cell['column']}{row}"
+
+
+def _json(found: Situation, said: dict[str, Any]) -> None:
+    import msgspec
+
+    shown = {
+        "prediction": found.prediction,
+        "inputs": {name: value.tolist() for name, value in found.inputs.items()},
+        "columns": found.columns,
+        "same_inputs": found.same_inputs,
+        "same_prediction": found.same_prediction,
+        "notes": found.notes,
+        **said,
+    }
+    typer.echo(msgspec.json.encode(shown).decode())
