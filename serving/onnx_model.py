@@ -25,7 +25,7 @@ _TOLERANCE = 1e-4
 
 
 def write_onnx(workspace: Workspace, name: str, path: Path) -> None:
-    """Write a vault item's model as ONNX; inputs have the features' names, samples run along the first axis.
+    """Write a vault item's model as ONNX; inputs have the features' names (`_` for what a name can't have), samples along the first axis.
 
     Where onnxruntime is installed, its predictions are held against those of Keras.
 
@@ -66,11 +66,16 @@ def convert(data: str, team: str, name: str, path: str) -> dict[str, Any]:
 
     from lit.serving.predictor import open_model
     from lit.trainer.backend import load
+    from lit.trainer.compiler import layer_name
 
     tf, _ = load()
     item = vault.load(Workspace(Path(data), team), name)
     model = open_model(item)
-    signature = [tf.TensorSpec((None, *spec.shape), tf.float32, name=spec.name) for spec in item.inputs]
+    _plain(model)
+    names = [layer_name(spec.name) for spec in item.inputs]
+    signature = [
+        tf.TensorSpec((None, *spec.shape), tf.float32, name=name) for name, spec in zip(names, item.inputs, strict=True)
+    ]
     made = _onnx(tf.function(lambda *x: model(list(x), training=False), input_signature=signature), signature)
     if unknown := _unknown(made):
         return {"unknown": unknown, "difference": None}
@@ -82,10 +87,21 @@ def convert(data: str, team: str, name: str, path: str) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     x = [rng.normal(0, 1, (3, *spec.shape)).astype(np.float32) for spec in item.inputs]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
     found = session.run(None, dict(zip(names, x, strict=True)))[0]
     expected = np.asarray(model(x, training=False))
     return {"unknown": [], "difference": float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))}
+
+
+def _plain(model: Any) -> None:
+    """Rid a model of what the converter stumbles over, without an effect on predictions."""
+    import numpy as np
+
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        kind = type(layer).__name__
+        if kind in ("LSTMCell", "GRUCell", "SimpleRNNCell"):  # these draw random numbers even where they use none
+            layer.dropout = layer.recurrent_dropout = 0.0
+        if kind == "Normalization":  # its tensors would become further inputs
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
 
 
 def _onnx(function: Any, signature: Any) -> Any:

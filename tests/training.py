@@ -10,6 +10,9 @@ import h5py
 import numpy as np
 
 from lit.streams.workspace import Workspace
+from lit.trainer.asset import Asset, asset_path
+from lit.trainer.loop import Data
+from lit.trainer.runfolder import RunFolder
 
 BARS = ["open", "high", "low", "close", "trades", "volume", "mean_trade_size", "max_trade_size"]
 
@@ -57,3 +60,25 @@ def canvas(**hyper: Any) -> dict[str, Any]:
             {"source": "dense", "target": "out"},
         ],
     }
+
+
+def untrained_run(workspace: Workspace, design: dict[str, Any]) -> RunFolder:
+    """Make the folder of a run whose only epoch saved the model as it was built, without a process."""
+    from lit.trainer.backend import seed_everything
+    from lit.trainer.canvas import parse_canvas
+    from lit.trainer.compiler import compile_canvas
+    from lit.trainer.component import load_components
+    from lit.trainer.run import describe
+    from lit.trainer.runfolder import save_model
+
+    components = load_components(workspace)
+    sources = {node["component"]: components[node["component"]].source for node in design["nodes"]}
+    folder = RunFolder.create(workspace, "volume", {"canvas": design, "components": sources})
+    with Asset(asset_path(workspace, "small")[0]) as train:
+        seed_everything(1)
+        compiled = compile_canvas(parse_canvas(design), components, train.features)
+        describe(folder, compiled, Data(train, train), promoted=False)
+    save_model(compiled.model, folder, 1)
+    folder.write_perf([{"epoch": 1, "loss": 0.5, "val_loss": 0.5}])
+    folder.set_session(status="finished", epoch=1, best_epoch=1)
+    return folder

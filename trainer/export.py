@@ -9,6 +9,9 @@ from pathlib import Path
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
+from lit.trainer.canvas import parse_canvas
+from lit.trainer.component import read_component
+from lit.trainer.script import as_script
 from lit.trainer.vault import VaultItem
 
 _PROGRAM = '''"""Predicts with the model of this folder. Needs Keras, TensorFlow and NumPy (requirements.txt), no more.
@@ -20,12 +23,12 @@ import json
 import sys
 from pathlib import Path
 
-import keras
+$IMPORT$
 import numpy as np
 
 FOLDER = Path(__file__).resolve().parent
 FEATURES = json.loads((FOLDER / "item.json").read_text("utf-8"))["inputs"]
-MODEL = keras.models.load_model(FOLDER / "model.h5", compile=False)
+$MODEL$
 
 
 def predict(samples):
@@ -47,6 +50,17 @@ if __name__ == "__main__":
 '''
 
 
+_AS_FILE = {
+    "$IMPORT$": "import keras",
+    "$MODEL$": 'MODEL = keras.models.load_model(FOLDER / "model.h5", compile=False)',
+}
+#: With layers of the team's own, the model is built by its canvas' program, and takes only weights from the file.
+_AS_PROGRAM = {
+    "$IMPORT$": "import model",
+    "$MODEL$": 'MODEL, _ = model.build()\nMODEL.load_weights(FOLDER / "model.h5")',
+}
+
+
 def export_item(workspace: Workspace, name: str, folder: Path) -> None:
     """Write model, description, program and requirements of a vault item into a new folder.
 
@@ -64,10 +78,28 @@ def export_item(workspace: Workspace, name: str, folder: Path) -> None:
     shutil.copyfile(item.model, draft / "model.h5")
     for other in ("item.json", *item.files):
         shutil.copyfile(item.path / other, draft / other)
-    (draft / "predict.py").write_text(_PROGRAM, "utf-8")
+    text = _PROGRAM
+    for mark, code in (_AS_PROGRAM if item.own_layers else _AS_FILE).items():
+        text = text.replace(mark, code)
+    (draft / "predict.py").write_text(text, "utf-8")
+    if item.own_layers:
+        (draft / "model.py").write_text(program_of(item), "utf-8")
     (draft / "requirements.txt").write_text(_requirements(), "utf-8")
     (draft / "README.md").write_text(_readme(item), "utf-8")
     draft.replace(folder)
+
+
+def program_of(item: VaultItem) -> str:
+    """Return the program that builds an item's model from its canvas and component sources."""
+    canvas, sources = item.lineage.get("canvas"), item.lineage.get("components")
+    if not canvas or not sources:
+        raise UserError(
+            f"vault item {item.name!r} is of a program and has layers of its own ({', '.join(item.own_layers)}): "
+            "save and load its model in a program of your own, where these are defined"
+        )
+    components = {name: read_component(name, source) for name, source in sources.items()}
+    specs = {spec.name: spec for spec in (*item.inputs, item.label)}
+    return as_script(parse_canvas(canvas), components, specs)
 
 
 def _requirements() -> str:
@@ -79,6 +111,7 @@ def _readme(item: VaultItem) -> str:
         f"| {spec.name} | {' × '.join(map(str, spec.shape))} | {', '.join(spec.columns)} |" for spec in item.inputs
     )
     metrics = "\n".join(f"| {name} | {value:.6g} |" for name, value in item.metrics.items())
+    more = " `model.py` builds the model, with layers of the team's own." if item.own_layers else ""
     return f"""# {item.name}
 
 Epoch {item.epoch} of run {item.project}/{item.run}. It predicts {item.label.name} ({", ".join(item.label.columns)}).
@@ -95,7 +128,7 @@ python predict.py samples.npz predictions.npy
 {features}
 
 The model takes them as they are: whatever scaling it needs is in it. Files: `model.h5` ({item.digest}), `item.json`
-(where the model came from: data, features, design), `predict.py`.
+(where the model came from: data, features, design), `predict.py`.{more}
 {f"{chr(10)}{item.notes}{chr(10)}" if item.notes else ""}
 | metric of the epoch | |
 |---|---|

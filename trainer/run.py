@@ -104,7 +104,7 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
         data = Data(train, test)
         if definition.get("fold"):
             data = Data(train, train, *rows_of(Fold(**definition["fold"]), train.read("timestamp")))
-        _describe(folder, compiled, data, promoted)
+        describe(folder, compiled, data, promoted)
         output = node_of_role(canvas, components, "output")
         checkpoint = folder.state / "checkpoint.npz"
         training = Training(compiled, data, hyper, checkpoint, folder.perf(), output.id if output else "")
@@ -135,7 +135,8 @@ def _seed(definition: dict[str, Any], components: dict[str, Any]) -> int:
     return 0
 
 
-def _describe(folder: RunFolder, compiled: Any, data: Any, promoted: bool) -> None:
+def describe(folder: RunFolder, compiled: Any, data: Any, promoted: bool) -> None:
+    """Write features.json: what the model takes and predicts, the asset it is trained on, its nodes."""
     from lit.trainer.trust import own_layers
 
     def plain(spec: Any) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def register(app: typer.Typer) -> None:
         ("edit", edit),
         ("compare", compare),
         ("export", export),
+        ("code", code),
+        ("trust", trust),
         ("delete", delete),
     ):
         group.command(name)(command)
@@ -83,6 +85,7 @@ def add(
 def show(item: Item, team: Team = "demo", as_json: AsJson = False) -> None:
     """Show an item: where it came from, how good it was, what it takes; its file is checked."""
     from lit.trainer import vault
+    from lit.trainer.trust import trusted
 
     workspace = _workspace(team)
     found = vault.load(workspace, item)
@@ -94,6 +97,9 @@ def show(item: Item, team: Team = "demo", as_json: AsJson = False) -> None:
     typer.echo(f"takes    {', '.join(f'{spec.name} {spec.shape}' for spec in found.inputs)}")
     typer.echo(f"predicts {found.label.name} {found.label.shape}")
     typer.echo(f"asset    {found.lineage.get('asset', {}).get('digest') or 'none'}")
+    if found.own_layers:
+        allowed = "allowed here" if trusted(found) else f"refused: see `lit vault trust {item!r}`"
+        typer.echo(f"code     {', '.join(found.own_layers)}, {allowed}")
     for title, text in (("tags", ", ".join(found.tags)), ("notes", found.notes), ("deployed", ", ".join(deployed))):
         if text:
             typer.echo(f"{title:<9}{text}")
@@ -138,13 +144,52 @@ def compare(
 def export(
     item: Item,
     folder: Annotated[Path, typer.Argument(help="a folder that does not exist yet")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="add model.onnx, for runtimes without Keras")] = False,
     team: Team = "demo",
 ) -> None:
     """Write a folder that predicts with Keras alone, on a machine without LIT."""
+    from lit.serving.onnx_model import write_onnx
     from lit.trainer.export import export_item
 
-    export_item(_workspace(team), item, folder)
+    workspace = _workspace(team)
+    export_item(workspace, item, folder)
+    if onnx:
+        typer.echo("writing model.onnx, which takes some seconds", err=True)
+        write_onnx(workspace, item, folder / "model.onnx")
     typer.echo(f"vault item {item!r} is exported: see {folder / 'README.md'}")
+
+
+def code(item: Item, team: Team = "demo") -> None:
+    """Print the component sources that an item's layers of the team's own come from, to read before `trust`."""
+    from lit.trainer import vault
+
+    found = vault.load(_workspace(team), item)
+    typer.echo(f"layers that are not Keras' own, or run code: {', '.join(found.own_layers) or 'none'}")
+    for name, source in dict(found.lineage.get("components", {})).items() if found.own_layers else ():
+        typer.echo(f"\n# {'-' * 20} {name}.py\n{source}")
+
+
+def trust(
+    item: Item,
+    revoke: Annotated[bool, typer.Option("--revoke", help="take it back")] = False,
+    team: Team = "demo",
+) -> None:
+    """Allow this machine to run the code of an item's own layers, exactly as `lit vault code` shows it.
+
+    A model file never brings code along, so layers of the team's own are refused on loading until somebody who has
+    read them says so here. The word counts for these very sources alone, and on this machine alone.
+    """
+    import getpass
+
+    from lit.trainer import trust as word
+    from lit.trainer import vault
+
+    found = vault.load(_workspace(team), item)
+    if revoke:
+        word.distrust(found)
+        return typer.echo(f"the code of vault item {item!r} is no longer allowed")
+    word.trust(found, by=getpass.getuser())
+    return typer.echo(f"layers {', '.join(found.own_layers)} of vault item {item!r} may run on this machine")
 
 
 def delete(
