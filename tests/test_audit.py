@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,31 @@ def test_parts_of_different_features_are_no_asset(tmp_path: Path) -> None:
     part(tmp_path / "test.h5", {"y": np.ones((3, 1))}, np.arange(3), ["A"] * 3)
     with pytest.raises(UserError, match="different features"):
         audit_of(tmp_path)
+
+
+_AUDIT = """
+import resource, sys
+from pathlib import Path
+from lit.trainer.audit_file import audited
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+audited(Path(sys.argv[1]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)
+"""
+
+
+def test_the_memory_of_an_audit_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    grown = []
+    values = np.random.default_rng(0).normal(size=(1000, 40, 8)).astype(np.float32)
+    for count in (16_000, 64_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for name, samples in (("train", count), ("test", 1000)):
+            part(folder / f"{name}.h5", {"y": np.ones((samples, 1))}, np.arange(samples), ["A"] * samples)
+            with h5py.File(folder / f"{name}.h5", "r+") as file:
+                data = file.create_dataset("x", (samples, 40, 8), np.float32, chunks=(51, 40, 8))
+                for start in range(0, samples, 1000):
+                    data[start : start + 1000] = values
+        done = subprocess.run([sys.executable, "-c", _AUDIT, str(folder)], capture_output=True, text=True, check=True)
+        grown.append(int(done.stdout))
+    file_grew = 48_000 * 40 * 8 * 4 / 1024
+    assert grown[1] - grown[0] < file_grew / 4, grown

@@ -29,6 +29,8 @@ PROVENANCE = ("index", "timestamp", "symbol")
 #: What a shuffling buffer may hold. An asset part that fits is shuffled as a whole.
 BUFFER_BYTES = 256 * 1024 * 1024
 _SCAN_ROWS = 65_536
+#: Read with one call at the most, before it is put where it belongs.
+_READ_BYTES = 4 * 1024 * 1024
 
 Batch = dict[str, npt.NDArray[np.float32]]
 Time = str | int
@@ -299,11 +301,12 @@ class Asset:
         out = np.empty((len(rows), *dataset.shape[1:]), np.float32)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(ascending) != 1) + 1, [len(rows)]])
+        most = max(1, _READ_BYTES // max(1, out[:1].nbytes))
+        seams = np.flatnonzero(np.diff(ascending) != 1) + 1
+        edges = np.unique(np.concatenate([seams, np.arange(0, len(rows), most), [len(rows)]]))
         with reading(self.path):
             for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-                if first < last:
-                    out[order[first:last]] = dataset[int(ascending[first]) : int(ascending[last - 1]) + 1]
+                out[order[first:last]] = dataset[int(ascending[first]) : int(ascending[last - 1]) + 1]
         return out
 
 
