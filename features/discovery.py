@@ -224,7 +224,7 @@ class Discovery:
             raise UserError(f"{points} points are asked for: 1 to {MAX_POINTS:,}")
         ticks = sum(len(one.range) for one in covered)
         width = max(math.ceil(ticks / points), 1)
-        if width >= BUCKET_TICKS:
+        if width > BUCKET_TICKS // 2:  # rather fewer points than all ticks read
             width = -(-width // BUCKET_TICKS) * BUCKET_TICKS
         table = self._reads.extremes(self.dataset.source, [one.range for one in covered], width)
         owner, run = table.column("range").to_numpy(), table.column("run").to_numpy()

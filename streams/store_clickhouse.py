@@ -31,7 +31,12 @@ INSERT_SETTINGS = {
     "input_format_parallel_parsing": 0,
 }
 #: A query that takes longer or more memory is a mistake of who asked.
-READ_SETTINGS = {"max_execution_time": 30, "max_memory_usage": 2_000_000_000, "max_threads": 2}
+READ_SETTINGS = {
+    "max_execution_time": 30,
+    "max_memory_usage": 2_000_000_000,
+    "max_threads": 2,
+    "optimize_aggregation_in_order": 1,  # half the work of grouping ticks by runs of them
+}
 _TOO_MUCH = {
     "TIMEOUT_EXCEEDED": "takes longer than half a minute",
     "MEMORY_LIMIT_EXCEEDED": "needs too much memory",
@@ -214,6 +219,11 @@ class ClickHouseStores:
     def team(self, name: str) -> ClickHouseStore:
         """Return a team's store."""
         return ClickHouseStore(self._engine, name)
+
+    def forget(self) -> None:
+        """Let the engine forget what it has read, so that what comes is read anew; to measure with."""
+        for kind in ("MARK", "UNCOMPRESSED"):
+            self._engine.command(f"SYSTEM DROP {kind} CACHE")
 
 
 @contextlib.contextmanager

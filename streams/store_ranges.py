@@ -74,10 +74,17 @@ class ClickHouseRanges:
         }
         return pa.table(found)
 
-    def _rows(self, source: str, where: str, values: dict[str, Any], fields: list[str], many: bool) -> pa.Table:
-        key = ["origin AS o", "symbol AS s"] if many else []
-        order = "ORDER BY origin, symbol, idx" if many else "ORDER BY idx"
-        sql = f"SELECT {', '.join([*key, 'idx', *fields])} FROM ticks FINAL WHERE {_OF_TEAM} AND {where} {order}"
+    def _rows(
+        self,
+        source: str,
+        where: str,
+        values: dict[str, Any],
+        fields: list[str],
+        many: bool,
+        order: str = "ORDER BY idx",
+    ) -> Any:
+        selected = ", ".join([*(["origin AS o", "symbol AS s"] if many else []), "idx", *fields])
+        sql = f"SELECT {selected} FROM ticks FINAL WHERE {_OF_TEAM} AND {where} {'' if many else order}"
         return self._engine.arrow(sql, team=self._team, source=source, **values)
 
     def extras(self, source: str, ranges: Sequence[TickRange]) -> dict[str, str]:
@@ -96,8 +103,10 @@ class ClickHouseRanges:
         """Return (number of the range, index) of ticks that fulfil a search."""
         where, values = _where(ranges)
         sql, wanted = condition(search)
-        table = self._rows(source, f"{where} AND {sql}", {**values, **wanted}, [], True)
-        numbers, index = _numbers(table, ranges), table.column("idx").to_numpy()
+        many = len(ranges) > 1
+        table = self._rows(source, f"{where} AND {sql}", {**values, **wanted}, [], many, "")
+        index = table.column("idx").to_numpy()
+        numbers = _numbers(table, ranges) if many else np.zeros(len(index), np.int64)
         order = np.lexsort((index, numbers))
         return numbers[order], index[order]
 
