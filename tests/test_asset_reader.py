@@ -131,6 +131,24 @@ def test_keras_trains_from_both_feeds(team: Workspace) -> None:
     assert np.sort(met).tolist() == np.sort(train.read("bars")[:, 0, 0]).tolist()
 
 
+def test_the_recipes_of_the_guide_run_as_they_stand(team: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit.trainer.backend import load
+
+    _, keras = load()
+    inputs = keras.Input((20, 8), name="bars")
+    model = keras.Model({"bars": inputs}, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
+    model.compile("sgd", "mse")
+    monkeypatch.chdir(team.path("assets", "small", "queue"))
+    guide = Path(__file__).parents[1].joinpath("docs", "assets.md").read_text("utf-8")
+    recipes = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, object] = {"model": model}
+    for recipe in recipes:
+        assert len(recipe.strip().splitlines()) <= 2
+        exec(recipe, names)
+    assert len(recipes) == 7 and names["frame"].shape == (600, 4)  # type: ignore[attr-defined]
+    assert names["close"].shape == (600,) and len(names["rows"]) == 600  # type: ignore[arg-type,attr-defined]
+
+
 def test_symbols_and_times_are_selected(tmp_path: Path) -> None:
     path = tmp_path / "train.h5"
     write_part(path, {"atr": (np.arange(6, dtype=np.float32)[:, None], ["atr"])})
