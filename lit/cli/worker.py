@@ -105,6 +105,7 @@ def stream(
 ) -> None:
     """Feed a stream's ticks into its topic, or serve an output, until its adapter has no more or Ctrl-C."""
     import asyncio
+    import pkgutil
     import signal
 
     from lit.logs import configure
@@ -112,18 +113,22 @@ def stream(
     from lit.streams.broker import kafka
     from lit.streams.live import load_stream
     from lit.streams.live_run import run_stream
+    from lit.streams.stream_adapters import load_stream_adapter
     from lit.streams.workspace import Workspace
 
     settings = Settings()
     configure(settings)
     workspace = Workspace(settings.data, team)
-    load_stream(workspace, name)
+    server = load_stream_adapter(workspace, load_stream(workspace, name).adapter.name).server
 
     async def run(bootstrap: str) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_stream(workspace, name, bootstrap, stop, replication=settings.replication)
+        if server is None:
+            await run_stream(workspace, name, bootstrap, stop, replication=settings.replication)
+        else:
+            await pkgutil.resolve_name(server)(workspace, name, bootstrap, stop)
 
     with kafka(settings.data, settings.kafka) as bootstrap:
         asyncio.run(run(bootstrap))
