@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lit.api.errors import ConflictError, NotFoundError
 from lit.api.feature_schemas import (
-    Dataset,
     FeatureView,
     Mistake,
     ScriptListed,
@@ -22,8 +20,8 @@ from lit.api.feature_schemas import (
     Validation,
     Verdict,
 )
+from lit.api.trial_data import TrialData, TrialDatasets
 from lit.features import versions
-from lit.features.kept_tapes import count_ticks, excerpts, kept_tapes
 from lit.features.library import feature_names, find_outline, plugin_scripts, read_feature, script_files
 from lit.features.sandbox import SandboxError
 from lit.features.saving import (
@@ -35,7 +33,6 @@ from lit.features.saving import (
     tried,
     users_of_script,
 )
-from lit.features.schema import load_schema
 from lit.features.scripts import Outline, ScriptError, read_outline, source_digest
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
@@ -128,25 +125,26 @@ def view_feature(workspace: Workspace, name: str) -> FeatureView:
 
 
 def save_feature(
-    workspace: Workspace, name: str, script: str, params: dict[str, Any], dataset: Dataset | None
+    workspace: Workspace, name: str, script: str, params: dict[str, Any], data: TrialData | None
 ) -> FeatureView:
     """Judge and save a feature (see `save_judged`)."""
     _existing_script(workspace, script)
     with tempfile.TemporaryDirectory() as folder:
-        save_judged(workspace, name, script, params, _excerpts(workspace, dataset, Path(folder)))
+        save_judged(workspace, name, script, params, [] if data is None else data.excerpts(Path(folder)))
     return view_feature(workspace, name)
 
 
-def judge_feature(workspace: Workspace, name: str, dataset: Dataset | None) -> Verdict:
+def judge_feature(workspace: Workspace, name: str, data: TrialData | None) -> Verdict:
     """Judge a saved feature again, and keep the verdict."""
     saved = _existing_feature(workspace, name)
     with tempfile.TemporaryDirectory() as folder:
-        verdict = judged(workspace, name, saved["script"], saved["params"], _excerpts(workspace, dataset, Path(folder)))
+        tapes = [] if data is None else data.excerpts(Path(folder))
+        verdict = judged(workspace, name, saved["script"], saved["params"], tapes)
     keep_judged(workspace, name, verdict)
     return Verdict(**verdict)
 
 
-def run_trial(workspace: Workspace, trial: Trial) -> TrialResult:
+def run_trial(workspace: Workspace, trial: Trial, datasets: TrialDatasets) -> TrialResult:
     """Compute a feature at one index of a dataset; what its script does wrong is part of the result.
 
     Raises
@@ -155,14 +153,14 @@ def run_trial(workspace: Workspace, trial: Trial) -> TrialResult:
         If the trial itself is wrong: no such feature, script, file or index; parameters that do not fit.
     """
     name, script, params = _subject(workspace, trial)
-    tapes = kept_tapes(workspace, *files_of(workspace, trial.dataset))
-    length = count_ticks(tapes)
+    found = datasets.open(workspace, trial.dataset)
+    length = found.length
     index = random.randrange(length) if trial.index is None else trial.index
     if not 0 <= index < length:
         raise UserError(f"index {index} is outside 0…{length - 1}")
     nothing: dict[str, Any] = {"rejected": False, "by": "", "columns": [], "rows": [], "seconds": 0.0, "reads": []}
     try:
-        answer = tried(workspace, name, script, params, tapes, index, trial.source)
+        answer = tried(workspace, name, script, params, found.data, index, trial.source)
     except (SandboxError, ScriptError) as error:
         log = error.log if isinstance(error, SandboxError) else ""
         return TrialResult(index=index, length=length, log=log, error=_mistake(error), **nothing)
@@ -179,49 +177,6 @@ def delete(what: Callable[[Workspace, str], None], workspace: Workspace, name: s
         what(workspace, name)
     except versions.InUseError as error:
         raise ConflictError(str(error)) from error
-
-
-def files_of(workspace: Workspace, dataset: Dataset) -> tuple[str, list[Path]]:
-    """Return source adapter and files of a dataset.
-
-    Raises
-    ------
-    UserError
-        If it names none or several, or a path leaves the team's `raw` folder.
-    """
-    chosen = [dataset.schema_name, dataset.project, dataset.paths]
-    if sum(choice is not None for choice in chosen) != 1:
-        raise UserError("the dataset is not one: name either a schema, a project or paths")
-    raw = workspace.root / "raw"
-    if dataset.schema_name is not None:
-        schema = load_schema(workspace, dataset.schema_name)
-        return schema.adapter, [raw / path for path in schema.paths]
-    if dataset.project is not None:
-        adapter, paths = _project(workspace, dataset.project)
-        return adapter, [raw / path for path in paths]
-    return dataset.adapter, [_inside(raw, path) for path in dataset.paths or ()]
-
-
-def _project(workspace: Workspace, name: str) -> tuple[str, list[str]]:
-    path = workspace.path("projects", f"{checked_name(name, 'project')}.json")
-    try:
-        chosen = json.loads(path.read_text("utf-8"))
-        return str(chosen.get("adapter", "refinitiv")), [str(one) for one in chosen.get("paths") or ()]
-    except FileNotFoundError:
-        raise NotFoundError(f"team {workspace.team!r} has no project {name!r}") from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"project {name!r} is damaged ({error}): its file holds JSON with adapter and paths") from error
-
-
-def _inside(raw: Path, path: str) -> Path:
-    found = (raw / path).resolve()
-    if not found.is_relative_to(raw.resolve()):
-        raise UserError(f"path {path!r} is not below the team's raw folder: name an uploaded file")
-    return found
-
-
-def _excerpts(workspace: Workspace, dataset: Dataset | None, folder: Path) -> Sequence[Path]:
-    return [] if dataset is None else excerpts(kept_tapes(workspace, *files_of(workspace, dataset)), folder)
 
 
 def _subject(workspace: Workspace, trial: Trial) -> tuple[str, str, dict[str, Any]]:

@@ -144,6 +144,7 @@ class Dataset(Strict):
     project: str | None = None
     paths: list[str] | None = Field(None, max_length=10_000)
     adapter: str = "refinitiv"
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class FeatureBody(Strict):

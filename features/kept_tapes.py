@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,9 @@ _SECONDS, _MEMORY = 900.0, 8 << 30
 EXCERPT = 20_000
 
 
-def kept_tapes(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> list[Path]:
+def kept_tapes(
+    workspace: Workspace, adapter: str, paths: Sequence[Path], parameters: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Return the tapes of a dataset in its order, made now if they are not there.
 
     Parameters
@@ -39,6 +42,8 @@ def kept_tapes(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> lis
         Name of the source adapter.
     paths
         The source files, in the dataset's order.
+    parameters
+        The source adapter's own.
 
     Raises
     ------
@@ -47,26 +52,32 @@ def kept_tapes(workspace: Workspace, adapter: str, paths: Sequence[Path]) -> lis
     """
     if not paths:
         raise UserError("the dataset has no file: name files, a schema or a project that has some")
-    digest = load_adapter(workspace, adapter).digest
+    digest = load_adapter(workspace, adapter, parameters).digest
     root = workspace.root / "features" / ".tapes"
     folders = [root / _key(digest, path) for path in paths]
     for path, folder in zip(paths, folders, strict=True):
         if not folder.exists():
-            arguments = {"data": str(workspace.data), "team": workspace.team, "adapter": adapter, "path": str(path)}
-            arguments["folder"] = str(folder)
+            arguments = {
+                "data": str(workspace.data),
+                "team": workspace.team,
+                "adapter": adapter,
+                "path": str(path),
+                "folder": str(folder),
+                "parameters": dict(parameters or {}),
+            }
             sandbox.call("lit.features.kept_tapes:make", arguments, seconds=_SECONDS, memory=_MEMORY)
     _let_go(root, set(folders))
     return [tape for folder in folders for tape in sorted(folder.glob("*.arrow"), key=lambda one: int(one.stem))]
 
 
-def make(data: str, team: str, adapter: str, path: str, folder: str) -> None:
+def make(data: str, team: str, adapter: str, path: str, folder: str, parameters: dict[str, Any]) -> None:
     """Write the tapes of one source file. For `sandbox.call`."""
     final = Path(folder)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = final.with_name(f".{final.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    tapes_of_files(Workspace(Path(data), team), adapter, [Path(path)], draft)
+    tapes_of_files(Workspace(Path(data), team), adapter, [Path(path)], draft, parameters)
     if not final.exists():
         draft.rename(final)
 
@@ -90,12 +101,17 @@ def excerpts(tapes: Sequence[Path], folder: Path, count: int = 2, seed: int = 0)
     seed
         Decides where.
     """
+    chosen = np.random.default_rng(seed).permutation(len(tapes))[:count].tolist()
+    return write_excerpts((read_tape(tapes[number]) for number in chosen), folder, seed)
+
+
+def write_excerpts(blocks: Iterable[TickBlock], folder: Path, seed: int = 0) -> list[Path]:
+    """Write a stretch of each block as a tape."""
     rng = np.random.default_rng(seed)
     made: list[Path] = []
-    for number in rng.permutation(len(tapes))[:count].tolist():
-        block = read_tape(tapes[number])
+    for block in blocks:
         first = int(rng.integers(0, max(len(block) - EXCERPT, 0) + 1))
-        made.append(folder / f"excerpt{number}.arrow")
+        made.append(folder / f"excerpt{len(made)}.arrow")
         write_tape(made[-1], TickBlock(block.symbol, 0, block.slice(first, first + EXCERPT).batch))
     return made
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lit.features.served import Server
 from lit.streams.errors import FaultError, LitError, UserError
 
 #: Environment that a child needs to run at all; everything else stays behind.
@@ -60,7 +61,14 @@ class Answer:
     log: str
 
 
-def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, memory: int = 2 << 30) -> Answer:
+def call(
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    seconds: float = 30.0,
+    memory: int = 2 << 30,
+    serve: Any = None,
+) -> Answer:
     """Run a function in a child process.
 
     Parameters
@@ -73,6 +81,8 @@ def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, mem
         Time it may take, imports not counted.
     memory
         Bytes it may allocate beyond what the imports took.
+    serve
+        An adapter that stays here and is read by the child (`lit.features.served`); the function is given `served`.
 
     Raises
     ------
@@ -82,6 +92,10 @@ def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, mem
         If the child could not be started.
     """
     request: dict[str, Any] = {"function": function, "arguments": arguments, "seconds": seconds, "memory": memory}
+    server = None if serve is None else Server(serve)
+    passed = () if server is None else (server.child_fd,)
+    if server is not None:
+        request["arguments"] = {**arguments, "served": server.child_fd}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as log:
         request["log"] = log.fileno()
         try:
@@ -92,15 +106,19 @@ def call(function: str, arguments: dict[str, Any], *, seconds: float = 30.0, mem
                 stderr=errors,
                 env=_environment(),
                 start_new_session=True,
-                pass_fds=(log.fileno(),),
+                pass_fds=(log.fileno(), *passed),
             )
         except OSError as error:
             raise FaultError(f"no process could be started for a script: {error}") from error
         try:
+            if server is not None:
+                server.start()
             with suppress(subprocess.TimeoutExpired):
                 child.communicate(json.dumps(request).encode(), timeout=seconds + _GRACE)
         finally:
             _end(child)
+            if server is not None:
+                server.close()
         said = _shortened(_text(log))
         return _answer(child.returncode, _text(output), _text(errors), said, seconds, memory)
 

@@ -48,20 +48,24 @@ def tried(
     name: str,
     script: str,
     params: Mapping[str, Any],
-    tapes: Sequence[Path],
+    data: Any,
     index: int,
     source: str | None = None,
 ) -> sandbox.Answer:
-    """Compute a feature at one index of a dataset made of tapes (see `lit.features.trial.try_at`).
+    """Compute a feature at one index of a dataset (see `lit.features.trial.try_at`).
 
     Parameters
     ----------
+    data
+        The dataset: files of tapes, or an adapter that is open here and is read by the child.
     source
         The script's text where it is not saved yet.
     """
-    features = described(workspace, name, script, params, source)
-    arguments = {"features": features, "tapes": [str(tape) for tape in tapes], "index": index}
-    return sandbox.call("lit.features.trial:try_on", arguments, seconds=TRY_SECONDS)
+    arguments: dict[str, Any] = {"features": described(workspace, name, script, params, source), "index": index}
+    served = None if isinstance(data, Sequence) else data
+    if served is None:
+        arguments["tapes"] = [str(tape) for tape in data]
+    return sandbox.call("lit.features.trial:try_on", arguments, seconds=TRY_SECONDS, serve=served)
 
 
 def save_judged(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,7 +29,13 @@ def read_tape(path: Path) -> TickBlock:
     return TickBlock(batch.schema.metadata[b"symbol"].decode(), 0, batch.replace_schema_metadata(None))
 
 
-def tapes_of_files(workspace: Workspace, adapter: str, paths: Sequence[Path], folder: Path) -> list[Path]:
+def tapes_of_files(
+    workspace: Workspace,
+    adapter: str,
+    paths: Sequence[Path],
+    folder: Path,
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Write the segments of a dataset, one tape for each file and symbol, and return the tapes in dataset order.
 
     Parameters
@@ -41,13 +48,15 @@ def tapes_of_files(workspace: Workspace, adapter: str, paths: Sequence[Path], fo
         The source files, in path order.
     folder
         Where tapes go.
+    parameters
+        The source adapter's own.
 
     Raises
     ------
     UserError
         If a file can't be read, or there is no tick in any.
     """
-    source = load_adapter(workspace, adapter)
+    source = load_adapter(workspace, adapter, parameters)
     tapes: list[Path] = []
     for path in paths:
         segments: dict[str, list[pa.RecordBatch]] = {}

@@ -17,11 +17,17 @@ from lit.api.config import ApiConfig
 from lit.api.services import Services
 from lit.features.library import save_feature, save_script
 from lit.features.schema import Schema, save_schema
+from lit.sdk.data.caching import cache
+from lit.sdk.data.files import read_files
+from lit.settings import Settings
+from lit.streams.projects import Project, save_project
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
 from tests.tape import SAMPLES
 
+pytestmark = pytest.mark.kafka
 FILE = "IBM.N_20131007.csv.gz"
+CACHED = "BAC.N_20131007.csv.gz"
 DATASET = {"paths": [FILE]}
 LEAK = "def feature(adapter, index):\n    return [adapter[min(index + 1, len(adapter) - 1)]['Price']]\n"
 CLEAN = '"""Price.\n\nParameters\n----------\nby : number, default 2\n\nReturns\n-------\n[ price ]\n"""\n\n'
@@ -29,10 +35,12 @@ CLEAN += "def feature(adapter, index, params={}):\n    return [adapter[index]['P
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     raw = Workspace(folder, "ours").folder("raw")
     shutil.copy(SAMPLES / FILE, raw)
+    cache("ours", "refinitiv", [SAMPLES / CACHED], settings=Settings(data=folder, kafka=kafka))
+    save_project(Workspace(folder, "ours"), "cached", Project([str(SAMPLES / CACHED)]))
     return folder
 
 
@@ -93,6 +101,21 @@ def test_a_script_is_tried_anywhere_with_values_reads_time_and_log(client: TestC
     call(client, "POST", "trials", {"dataset": {"paths": ["../../etc/passwd"]}, "script": "sma"}, code=400)
     call(client, "POST", "trials", {"dataset": {"paths": ["none.csv.gz"]}, "script": "sma"}, code=400)
     call(client, "POST", "trials", {"dataset": DATASET, "script": "none"}, code=404)
+
+
+def test_a_cached_dataset_is_read_from_the_store_at_any_index(client: TestClient, data: Path) -> None:
+    files = read_files(Workspace(data, "ours"), "refinitiv", [SAMPLES / CACHED])
+    for index in (0, 30_000, len(files) - 1):
+        body = {"dataset": {"project": "cached"}, "script": "unit_bar", "params": {"count": 4}, "index": index}
+        result = call(client, "POST", "trials", body)
+        bars = files.get_bars(index, 4, "minute", 1)
+        assert result["rows"] == (bars.tolist() if len(bars) == 4 else []) and result["length"] == len(files)
+        assert result["reads"][0]["text"] == "get_bars(i, 4, 'minute', 1)"
+    body = {"script": "unit_bar", "params": {"count": 3}, "dataset": {"project": "cached"}}
+    assert call(client, "PUT", "features/on store", body)["verdict"]["kind"] == "clean"
+    call(client, "DELETE", "features/on%20store", code=204)
+    missing = {"dataset": {"project": "none"}, "script": "sma"}
+    assert "no project 'none'" in call(client, "POST", "trials", missing, code=404)["detail"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from lit.api import feature_library as library
 from lit.api.auth.roles import Role, needs
 from lit.api.feature_schemas import (
+    Dataset,
     Difference,
     FeatureBody,
     FeatureView,
@@ -33,7 +34,9 @@ from lit.api.feature_schemas import (
     VersionSource,
 )
 from lit.api.services import Services
+from lit.api.trial_data import TrialData, TrialDatasets
 from lit.features import versions
+from lit.streams.workspace import Workspace
 
 #: Child processes that run users' code at the same time; further requests wait their turn.
 AT_ONCE = 2
@@ -45,9 +48,13 @@ def router(services: Services) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}", tags=["features"])
     limiter = CapacityLimiter(AT_ONCE)
+    datasets = TrialDatasets(services)
 
     async def in_turn(work: Callable[[], T]) -> T:
         return await to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=False)
+
+    def opened(workspace: Workspace, dataset: Dataset | None) -> TrialData | None:
+        return None if dataset is None else datasets.open(workspace, dataset)
 
     @routes.get("/scripts")
     @needs(Role.VIEWER)
@@ -116,7 +123,11 @@ def router(services: Services) -> APIRouter:
     async def save_feature(team: str, name: str, body: FeatureBody) -> FeatureView:
         """Judge a feature (batch against loop, lookahead) and save it; one that leaks is refused with the evidence."""
         workspace = services.workspace(team)
-        return await in_turn(partial(library.save_feature, workspace, name, body.script, body.params, body.dataset))
+
+        def work() -> FeatureView:
+            return library.save_feature(workspace, name, body.script, body.params, opened(workspace, body.dataset))
+
+        return await in_turn(work)
 
     @routes.delete("/features/{name}", status_code=204)
     @needs(Role.EDITOR)
@@ -129,13 +140,13 @@ def router(services: Services) -> APIRouter:
     async def judge(team: str, name: str, body: Judged) -> Verdict:
         """Judge a saved feature again."""
         workspace = services.workspace(team)
-        return await in_turn(partial(library.judge_feature, workspace, name, body.dataset))
+        return await in_turn(lambda: library.judge_feature(workspace, name, opened(workspace, body.dataset)))
 
     @routes.post("/trials")
     @needs(Role.EDITOR)
     async def trial(team: str, body: Trial) -> TrialResult:
         """Compute a feature or script at an index of a dataset: values, time, what it read, what it logged."""
         workspace = services.workspace(team)
-        return await in_turn(partial(library.run_trial, workspace, body))
+        return await in_turn(partial(library.run_trial, workspace, body, datasets))
 
     return routes

@@ -1192,6 +1192,54 @@ export interface paths {
         patch: operations["patch_api_teams__team__uploads__name__patch"];
         trace?: never;
     };
+    "/api/teams/{team}/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Projects
+         * @description Return the team's projects; a file that cannot be read is left out.
+         */
+        get: operations["projects_api_teams__team__projects_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/projects/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Project
+         * @description Return a project.
+         */
+        get: operations["project_api_teams__team__projects__name__get"];
+        /**
+         * Put
+         * @description Add a project, or change one.
+         */
+        put: operations["put_api_teams__team__projects__name__put"];
+        post?: never;
+        /**
+         * Delete
+         * @description Delete a project; its files and features stay.
+         */
+        delete: operations["delete_api_teams__team__projects__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/dataset": {
         parameters: {
             query?: never;
@@ -2179,6 +2227,10 @@ export interface components {
              * @default refinitiv
              */
             adapter: string;
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * DatasetView
@@ -2693,6 +2745,50 @@ export interface components {
             detail: string;
             /** Request Id */
             request_id: string;
+        };
+        /**
+         * ProjectFile
+         * @description `{team}/projects/{name}.json`: files (within `raw`), features, and the source adapter with its parameters.
+         */
+        ProjectFile: {
+            /** Paths */
+            paths?: string[];
+            /** Features */
+            features?: string[];
+            /**
+             * Adapter
+             * @default refinitiv
+             */
+            adapter: string;
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+        };
+        /**
+         * ProjectView
+         * @description A project.
+         */
+        ProjectView: {
+            /** Name */
+            name: string;
+            /** Paths */
+            paths: string[];
+            /** Features */
+            features: string[];
+            /** Adapter */
+            adapter: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** Description */
+            description: string;
         };
         /**
          * PromotionRequest
@@ -6386,6 +6482,135 @@ export interface operations {
         };
     };
     patch_api_teams__team__uploads__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    projects_api_teams__team__projects_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    project_api_teams__team__projects__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_api_teams__team__projects__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectFile"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_teams__team__projects__name__delete: {
         parameters: {
             query?: never;
             header?: never;
