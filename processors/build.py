@@ -1,102 +1,64 @@
-"""Builds: a schema's files through Kafka to feature workers, their chunks merged into an asset.
+"""Builds: a schema's cached files through Kafka to feature workers, their chunks merged into an asset.
 
-Everything that a build needs after a crash is on disk or in its topic: the frozen job in `logs/{build}/job.json`, the
-ticks in the topic, finished chunks in `build/{schema}/tmp/data`. So a build is resumed by doing it again: what is there
-is kept.
+Everything that a build needs after a crash is on disk or in the cache's topic: the frozen job in `logs/{build}`, chunks
+in `build/{schema}/tmp/data`. So a build is resumed by doing it again, and a later build of a schema is a resumption of
+the one before: what is there and would be made the same is kept, and what is known of the rest is used.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import msgspec
 
-from lit.features.dataset import Layout, Segment
-from lit.features.feature import Feature
 from lit.features.library import load_features
-from lit.features.schema import Schema, load_schema
-from lit.features.scripts import load_script
-from lit.processors.chunks import merge_chunks, plan_chunks, read_index
-from lit.processors.features import BuildJob
+from lit.features.schema import load_schema
+from lit.processors.chunks import BuildJob, ChunkPlan, read_record, sort_out
+from lit.processors.inputs import Inputs, pieces, read_inputs
+from lit.processors.job import (
+    CHUNK_TICKS,
+    FrozenJob,
+    OnError,
+    build_folder,
+    freeze,
+    frozen_features,
+    load_job,
+    logs_folder,
+    new_logs,
+    versions,
+    write_job,
+)
+from lit.processors.merge import PARTS, merge_chunks
+from lit.processors.progress import BuildProgress, Meter, driving, write_status
+from lit.processors.pump import Piece, Pump
+from lit.processors.putaside import read_put_aside
+from lit.processors.workers import Limits, WorkerPool
 from lit.streams import topics
-from lit.streams.errors import FaultError, UserError
-from lit.streams.replay import ReplayProgress, plan_files, replay
+from lit.streams.errors import FaultError, LitError, UserError
+from lit.streams.replay import plan_files, replay
+from lit.streams.tick import iso
 from lit.streams.workspace import Workspace
 
-#: A feature worker that crashed is started again this often; its finished chunks are kept.
-RESTARTS = 3
-_POLL_SECONDS = 0.2
-_VERSIONED = ("numpy", "pandas", "numba", "pyarrow", "h5py")
+_POLL_SECONDS = 0.05
+_REPORT_SECONDS = 0.25
+
+OnProgress = Callable[[BuildProgress], None]
 
 
-class FrozenFeature(msgspec.Struct, frozen=True):
-    """A feature as a build began with it; its source goes with asset, run and vault item."""
-
-    script: str
-    digest: str
-    source: str
-    params: dict[str, Any]
-
-    @classmethod
-    def of(cls, feature: Feature) -> FrozenFeature:
-        """Freeze a feature."""
-        return cls(feature.script.name, feature.script.digest, feature.script.source, dict(feature.params))
-
-    def thaw(self, name: str) -> Feature:
-        """Make the feature again from what was frozen, whatever the team's script says by now."""
-        return Feature(name, load_script(Path(f"{self.script}.py"), self.source), self.params)
-
-
-class FrozenJob(msgspec.Struct, frozen=True):
-    """A build as it began: `logs/{build}/job.json`, and the schema snapshot of its asset."""
-
-    build: int
-    schema: Schema
-    files: dict[str, str]
-    adapter_digest: str
-    features: dict[str, FrozenFeature]
-    segments: list[tuple[str, int]]
-    versions: dict[str, str]
-
-    @property
-    def source(self) -> str:
-        """The build's tick topic, as a source."""
-        return f"build-{self.schema.name}-{self.build}"
-
-    def job(self, workspace: Workspace, bootstrap: str) -> BuildJob:
-        """Return what a feature worker needs."""
-        return BuildJob(
-            bootstrap,
-            f"lit.{workspace.team}.{self.source}".replace(" ", "_"),
-            topics.ticks(workspace.team, self.source).name,
-            self.schema,
-            tuple(Segment(symbol, count) for symbol, count in self.segments),
-            chunk_folder(workspace, self.schema.name),
-        )
-
-
-@dataclass(frozen=True)
-class BuildProgress:
-    """How far a build is: `stage` is replay, features or merge; `done` of `total` in bytes, ticks or parts."""
-
-    stage: str
-    done: int
-    total: int
-    detail: str = ""
+class BuildStopped(UserError):  # noqa: N818 - a stop is what the user wanted
+    """The build was asked to stop; what is finished is kept."""
 
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What a build made."""
+    """What a build made; `reused` counts chunks that were there, `unchanged`: nothing was to do."""
 
     build: int
     ticks: int
@@ -105,11 +67,10 @@ class BuildSummary:
     samples: int
     parts: dict[str, dict[str, Any]]
     seconds: float
-
-
-def chunk_folder(workspace: Workspace, schema: str) -> Path:
-    """Return where a schema's chunks are while it is built."""
-    return workspace.path("build", schema) / "tmp" / "data"
+    quarantined: int = 0
+    chunks: int = 0
+    reused: int = 0
+    unchanged: bool = False
 
 
 def build(
@@ -119,7 +80,10 @@ def build(
     *,
     workers: int = 1,
     replication: int = 1,
-    on_progress: Callable[[BuildProgress], None] = lambda _: None,
+    on_error: OnError = "stop",
+    limits: Limits | None = None,
+    chunk_ticks: int = CHUNK_TICKS,
+    on_progress: OnProgress = lambda _: None,
 ) -> BuildSummary:
     """Build a schema's dataset into its asset's queue.
 
@@ -130,7 +94,13 @@ def build(
     bootstrap
         Kafka.
     workers
-        How many feature workers share the symbols.
+        How many feature workers share the symbols; 0: those that were started elsewhere do.
+    on_error
+        Whether a sample whose script fails ends the build, or is put aside.
+    limits
+        What a worker may take.
+    chunk_ticks
+        Ticks that a chunk covers at the most.
     on_progress
         Called as the build goes on.
 
@@ -144,185 +114,315 @@ def build(
     began = time.monotonic()
     schema = load_schema(workspace, schema_name)
     features = load_features(workspace, schema.features)
-    paths = [_raw_path(workspace, path) for path in schema.paths]
-    plan = plan_files(workspace, schema.adapter, paths, schema.parameters)
-    logs = _new_logs(workspace)
-    _status(logs, "running")
-    folder = chunk_folder(workspace, schema.name)
-    shutil.rmtree(folder, ignore_errors=True)  # of another version of the schema, perhaps
-    frozen = FrozenJob(
-        int(logs.name),
-        schema,
-        {str(file.path): file.digest for file in plan.files},
-        plan.adapter.digest,
-        {feature.name: FrozenFeature.of(feature) for feature in features},
-        [],
-        {name: importlib.metadata.version(name) for name in _VERSIONED},
-    )
-    topic = topics.ticks(workspace.team, frozen.source)
-    try:
-        topics.create_topics(bootstrap, topic, replication=replication)
+    logs = new_logs(workspace)
+    driver = _Driver(workspace, logs, bootstrap, workers, replication, limits or Limits(), on_progress)
+    (logs / "started.txt").write_text(f"{iso(time.time_ns() // 10**6 * 10**6)} {schema.name}", encoding="utf-8")
+    with driving(logs, f"build {logs.name}"), driver.recorded():
+        inputs = read_inputs(workspace, schema, bootstrap, replication, driver.on_file)
+        frozen = FrozenJob(
+            int(logs.name),
+            schema,
+            inputs.files,
+            inputs.plan.adapter.digest,
+            freeze(features),
+            inputs.segments,
+            versions(),
+            inputs.origins,
+            on_error,
+            late=inputs.late,
+            rejects=inputs.rejects,
+            chunk_ticks=chunk_ticks,
+        )
+        earlier = _unchanged(workspace, frozen)
+        if earlier is not None:
+            write_job(logs, frozen)
+            driver.say(f"nothing changed since build {earlier[0]}: its files in assets/{schema.name} are up to date")
+            return _summary(frozen, earlier[1], began, unchanged=True)
+        return driver.make(frozen, inputs, began)
+
+
+def resume(
+    workspace: Workspace,
+    number: int,
+    bootstrap: str,
+    *,
+    workers: int = 1,
+    replication: int = 1,
+    limits: Limits | None = None,
+    on_progress: OnProgress = lambda _: None,
+) -> BuildSummary:
+    """Go on with a build that was stopped, failed or crashed, from the same frozen job; finished chunks stay.
+
+    Raises
+    ------
+    UserError
+        If it is complete or running, or a file is not the one that it began with.
+    FaultError
+        If Kafka or a worker fails.
+    """
+    began = time.monotonic()
+    logs = logs_folder(workspace, number)
+    driver = _Driver(workspace, logs, bootstrap, workers, replication, limits or Limits(), on_progress)
+    with driving(logs, f"build {number}"):
+        if (logs / "status.txt").exists() and (logs / "status.txt").read_text("utf-8").startswith("complete"):
+            raise UserError(f"build {number} is complete: start a new one")
+        job = load_job(workspace, number)
+        with driver.recorded():
+            inputs = read_inputs(workspace, job.schema, bootstrap, replication, driver.on_file)
+            for path, digest in job.files.items():
+                if inputs.files.get(path) != digest:
+                    raise UserError(f"{path} is not the file that build {number} began with: start a new build")
+            job = msgspec.structs.replace(job, attempt=job.attempt + 1)
+            return driver.make(job, inputs, began)
+
+
+class _Driver:
+    """Takes one build from its frozen job to its asset."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        logs: Path,
+        bootstrap: str,
+        workers: int,
+        replication: int,
+        limits: Limits,
+        on_progress: OnProgress,
+    ) -> None:
+        self._workspace, self._logs, self._bootstrap = workspace, logs, bootstrap
+        self._workers, self._replication, self._limits = workers, replication, limits
+        self._on_progress = on_progress
+        self._meter = Meter(logs / "progress.json")
+        self._reported = 0.0
+
+    def recorded(self) -> _Recorded:
+        """Record in `status.txt` how what is done within ends."""
+        (self._logs / "stop").unlink(missing_ok=True)
+        return _Recorded(self._logs, self)
+
+    def say(self, text: str) -> None:
+        """Write a line into `workflow.log`."""
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
+        with (self._logs / "workflow.log").open("a", encoding="utf-8") as log:
+            log.write(f"{stamp} {os.getpid()} INFO build - drive: {text}\n")
+
+    def on_file(self, name: str, done: int, total: int) -> None:
+        """Tell how far a file is read."""
+        self._tell(lambda: self._meter("cache", done, total, name))
+
+    def make(self, job: FrozenJob, inputs: Inputs, began: float) -> BuildSummary:
+        """Make what is missing, merge, and clean up."""
+        schema = job.schema.name
+        with driving(self._workspace.folder("build", schema), f"a build of {schema!r}"):
+            cached = bool(inputs.segments)
+            if not cached:
+                job = self._replayed(job)
+            write_job(self._logs, job)
+            plans = self._job(job).plans()
+            missing = sort_out(self._job(job))
+            self.say(f"{job.ticks} ticks in {len(plans)} chunks, {len(plans) - len(missing)} of them are there")
+            if missing:
+                job = self._compute(job, missing, cached)
+            parts = self._merge(job, plans)
+            shutil.rmtree(self._job(job).before, ignore_errors=True)
+        return _summary(
+            job,
+            parts,
+            began,
+            quarantined=len(read_put_aside(self._job(job).put_aside)),
+            chunks=len(plans),
+            reused=len(plans) - len(missing),
+        )
+
+    def _job(self, job: FrozenJob) -> BuildJob:
+        return worker_job(self._workspace, job, self._bootstrap)
+
+    def _replayed(self, job: FrozenJob) -> FrozenJob:
+        """Send the ticks of the files themselves to the build's topic; their segments are known then."""
+        topic = job.topic(self._workspace)
+        topics.create_topics(self._bootstrap, topic, replication=self._replication)
+        plan = plan_files(self._workspace, job.schema.adapter, list(map(Path, job.files)), job.schema.parameters)
         done = replay(
-            bootstrap,
+            self._bootstrap,
             topic.name,
             plan,
             end_marks=True,
-            on_progress=lambda p: on_progress(_replayed(p)),
+            on_progress=lambda p: self.on_file("replay", p.read_bytes, p.total_bytes),
         )
-        frozen = msgspec.structs.replace(frozen, segments=done.segments)
-        _write_job(logs, frozen)
-        _run_workers(workspace, frozen, logs, bootstrap, workers, on_progress)
-        on_progress(BuildProgress("merge", 0, 1))
-        parts = _merge(workspace, frozen, features)
-        on_progress(BuildProgress("merge", 1, 1))
-    except BaseException as error:
-        _status(logs, "stopped" if isinstance(error, KeyboardInterrupt) else f"failed: {error}")
-        raise
-    finally:
-        topics.delete_topics(bootstrap, topic)
-    shutil.rmtree(folder.parent.parent, ignore_errors=True)
-    _status(logs, "complete")
-    return BuildSummary(
-        build=frozen.build,
-        ticks=done.ticks,
-        late=done.late,
-        rejects=sum(done.rejects.values()),
-        samples=sum(part["samples"] for part in parts.values()),
-        parts=parts,
-        seconds=time.monotonic() - began,
+        return msgspec.structs.replace(
+            job,
+            segments=done.segments,
+            origins=job.origins or [plan.marks[-1]] * len(done.segments),
+            late=done.late,
+            rejects=sum(done.rejects.values()),
+        )
+
+    def _compute(self, job: FrozenJob, missing: Sequence[ChunkPlan], cached: bool) -> FrozenJob:
+        """Let workers make the missing chunks; returns the job, of another attempt if the cache's topic had holes."""
+        topic, symbols = job.topic(self._workspace), {plan.symbol for plan in missing}
+        topics.create_topics(self._bootstrap, topic, replication=self._replication)
+        follow = _Follow(self._job(job), missing)
+        try:
+            with WorkerPool(self._workspace, job, self._logs, self._bootstrap, self._workers, self._limits) as pool:
+                lost: Sequence[Piece] = []
+                if cached:
+                    source = topics.ticks(self._workspace.team, job.schema.adapter).name
+                    pump = Pump(self._bootstrap, source, topic.name, pieces(job.segments, job.origins, symbols))
+                    lost = pump.run(lambda: self._watch(pool, follow))
+                while not lost and not follow.finished():
+                    self._watch(pool, follow)
+                    time.sleep(_POLL_SECONDS)
+                self._watch(pool, follow, at_once=True)
+        finally:
+            topics.delete_topics(self._bootstrap, topic)
+        if not lost:
+            return job
+        self.say(f"the cache's topic no longer holds {lost[0].count} ticks of {lost[0].symbol}: reading the files")
+        again = self._replayed(msgspec.structs.replace(job, attempt=job.attempt + 1))
+        if again.segments != job.segments:
+            raise FaultError(f"the files of {job.schema.name!r} give other ticks than were cached: start a new build")
+        write_job(self._logs, again)
+        return self._compute(again, [plan for plan in missing if not self._job(job).path(plan).exists()], cached=False)
+
+    def _watch(self, pool: WorkerPool, follow: _Follow, at_once: bool = False) -> None:
+        if not at_once and time.monotonic() - self._reported < _REPORT_SECONDS:
+            return
+        if not at_once:
+            pool.check()
+        reports = pool.reports()
+        done, samples = follow.count(reports)
+        self._reported = 0.0
+        self._tell(lambda: self._meter("features", done, follow.total, "", samples, reports))
+
+    def _tell(self, progress: Callable[[], BuildProgress]) -> None:
+        if (self._logs / "stop").exists():
+            raise BuildStopped(f"build {self._logs.name} was stopped: `lit build resume {self._logs.name}` goes on")
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self._on_progress(progress())
+
+    def _merge(self, job: FrozenJob, plans: Sequence[ChunkPlan]) -> dict[str, dict[str, Any]]:
+        schema, build_job = job.schema, self._job(job)
+        chunks = [(plan.symbol, build_job.path(plan)) for plan in plans]
+        total = sum(record.samples for _, path in chunks if (record := read_record(path)))
+        if not total:
+            raise UserError(
+                f"no sample of schema {schema.name!r} is left: its features reject every tick "
+                "(too few bars in these files, or a sampler that never samples)"
+            )
+        self._on_progress(self._meter("merge", 0, total, samples=total))
+        columns = {feature.name: feature.columns for feature in frozen_features(job)}
+        queue = self._workspace.folder("assets", schema.name, "queue")
+        parts = merge_chunks(
+            chunks,
+            {part: queue / f"{part}.h5" for part in PARTS},
+            schema,
+            {name: columns[name] for name in schema.features},
+            msgspec.to_builtins(job),
+        )
+        self._on_progress(self._meter("merge", total, total, samples=total))
+        return parts
+
+
+class _Recorded:
+    """Writes down how a build ends, whatever ends it."""
+
+    def __init__(self, logs: Path, driver: _Driver) -> None:
+        self._logs, self._driver = logs, driver
+
+    def __enter__(self) -> None:
+        write_status(self._logs, "running")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            write_status(self._logs, "complete")
+            self._driver.say("complete")
+        elif isinstance(error, BuildStopped | KeyboardInterrupt):
+            write_status(self._logs, "stopped")
+            self._driver.say("stopped")
+        else:
+            text = str(error) if isinstance(error, LitError) else f"{type(error).__name__}: {error}"
+            write_status(self._logs, f"failed: {text}")
+            self._driver.say(f"failed: {text}")
+
+
+class _Follow:
+    """Counts what is done of the missing chunks: finished files, and what workers say of those under way."""
+
+    def __init__(self, job: BuildJob, missing: Sequence[ChunkPlan]) -> None:
+        self._waiting = {job.path(plan): plan for plan in missing}
+        self._symbols: dict[str, list[ChunkPlan]] = {}
+        for plan in missing:
+            self._symbols.setdefault(plan.symbol, []).append(plan)
+        self.total = sum(plan.stop - plan.first for plan in missing)
+
+    def finished(self) -> bool:
+        """Whether all chunks are there."""
+        self._waiting = {path: plan for path, plan in self._waiting.items() if not path.exists()}
+        return not self._waiting
+
+    def count(self, reports: Sequence[Any]) -> tuple[int, int]:
+        """Return ticks done with and samples made."""
+        settled: dict[str, int] = {}
+        samples: dict[str, int] = {}
+        for report in reports:
+            for symbol, said in report.symbols.items():
+                settled[symbol] = max(settled.get(symbol, 0), said.ticks)
+                samples[symbol] = max(samples.get(symbol, 0), said.samples)
+        done = sum(
+            min(max(settled.get(symbol, 0) - plan.first, 0), plan.stop - plan.first)
+            for symbol, plans in self._symbols.items()
+            for plan in plans
+        )
+        return done, sum(samples.values())
+
+
+def worker_job(workspace: Workspace, job: FrozenJob, bootstrap: str) -> BuildJob:
+    """Return what a feature worker of a build needs."""
+    folder = build_folder(workspace, job.schema.name)
+    topic = job.topic(workspace).name
+    return BuildJob(
+        bootstrap,
+        topic.replace(".ticks.", ".", 1),
+        topic,
+        job,
+        folder,
+        folder.with_name("before"),
+        workspace.path("logs", str(job.build)) / "quarantine.jsonl",
     )
 
 
-def load_job(workspace: Workspace, number: int) -> FrozenJob:
-    """Read the frozen job of a build."""
-    path = workspace.path("logs", str(number)) / "job.json"
-    if not path.exists():
-        raise UserError(f"team {workspace.team!r} has no build {number}")
-    return msgspec.json.decode(path.read_bytes(), type=FrozenJob)
+def _unchanged(workspace: Workspace, job: FrozenJob) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    """Return the build, and its parts, whose files are in place and what this job would make again."""
+    root = workspace.path("assets", job.schema.name)
+    for folder in (root / "queue", root):
+        found: dict[str, dict[str, Any]] = {}
+        builds = set()
+        for part in PARTS:
+            try:
+                with h5py.File(folder / f"{part}.h5") as file:
+                    earlier = msgspec.json.decode(file.attrs["schema"], type=FrozenJob)
+                    found[part] = {"samples": len(file["index"]), "digest": str(file.attrs["digest"])}
+            except (OSError, KeyError, msgspec.MsgspecError):
+                break
+            if not earlier.same_data(job):
+                break
+            builds.add(earlier.build)
+        else:
+            if len(builds) == 1:
+                return builds.pop(), found
+    return None
 
 
-def frozen_features(job: FrozenJob) -> list[Feature]:
-    """Return a job's features, in the schema's order, as the build began with them."""
-    return [job.features[name].thaw(name) for name in job.schema.features]
-
-
-def _raw_path(workspace: Workspace, path: str) -> Path:
-    """A schema names files within `raw/`, or by an absolute path."""
-    return Path(path) if Path(path).is_absolute() else workspace.root / "raw" / path
-
-
-def _new_logs(workspace: Workspace) -> Path:
-    root = workspace.folder("logs")
-    number = max((int(p.name) for p in root.iterdir() if p.name.isdigit()), default=0) + 1
-    while True:
-        try:
-            (root / str(number)).mkdir()
-            return root / str(number)
-        except FileExistsError:
-            number += 1
-
-
-def _status(logs: Path, text: str) -> None:
-    (logs / "status.txt").write_text(text + "\n")
-
-
-def _write_job(logs: Path, job: FrozenJob) -> None:
-    content = msgspec.json.format(msgspec.json.encode(job), indent=2)
-    (logs / "job.json").write_bytes(content)
-    (logs / f"{job.schema.name}.json").write_bytes(content)
-
-
-def _replayed(progress: ReplayProgress) -> BuildProgress:
-    rate = progress.ticks / max(progress.seconds, 1e-9)
-    return BuildProgress("replay", progress.read_bytes, progress.total_bytes, f"{rate:,.0f} ticks/s")
-
-
-def _run_workers(
-    workspace: Workspace,
-    frozen: FrozenJob,
-    logs: Path,
-    bootstrap: str,
-    count: int,
-    on_progress: Callable[[BuildProgress], None],
-) -> None:
-    job = frozen.job(workspace, bootstrap)
-    plans = plan_chunks(Layout(job.segments))
-    paths = {plan.path(job.folder, frozen.schema.name): plan.stop - plan.first for plan in plans}
-    total = sum(paths.values())
-    processes = [_start_worker(workspace, frozen.build, logs, bootstrap) for _ in range(count)]
-    restarts = 0
-    try:
-        while True:
-            _write_pids(logs, processes)
-            done = sum(ticks for path, ticks in paths.items() if path.exists())
-            on_progress(BuildProgress("features", done, total))
-            if done == total:
-                return
-            for number, process in enumerate(processes):
-                if process.poll() is None:
-                    continue
-                if process.returncode in (1, 2) or restarts == RESTARTS:
-                    raise _failure(logs, process.returncode)
-                restarts += 1
-                processes[number] = _start_worker(workspace, frozen.build, logs, bootstrap)
-            time.sleep(_POLL_SECONDS)
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            _wait(process)
-        _write_pids(logs, processes)
-
-
-def _start_worker(workspace: Workspace, build_number: int, logs: Path, bootstrap: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lit.cli", "worker", "features"]
-    with (logs / "workflow.log").open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--team", workspace.team, "--build", str(build_number)],
-            env={**os.environ, "LIT_DATA": str(workspace.data), "LIT_KAFKA": bootstrap},
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
-
-
-def _write_pids(logs: Path, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    state = {str(p.pid): "running" if p.poll() is None else f"exit {p.returncode}" for p in processes}
-    (logs / "pids.json").write_bytes(msgspec.json.encode(state))
-
-
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _failure(logs: Path, code: int) -> UserError | FaultError:
-    lines = (logs / "workflow.log").read_text(errors="replace").strip().splitlines()
-    said = next((line for line in reversed(lines) if " ERROR " in line or line.startswith("lit: ")), "")
-    text = said.split(": ", 1)[-1] if said else f"a feature worker ended with code {code}"
-    text = f"{text} (see {logs / 'workflow.log'})"
-    return UserError(text) if code == 2 else FaultError(text)
-
-
-def _merge(workspace: Workspace, frozen: FrozenJob, features: Sequence[Feature]) -> dict[str, dict[str, Any]]:
-    schema = frozen.schema
-    layout = Layout(Segment(symbol, count) for symbol, count in frozen.segments)
-    folder = chunk_folder(workspace, schema.name)
-    chunks = [plan.path(folder, schema.name) for plan in plan_chunks(layout)]
-    index, timestamp = read_index(chunks)
-    if not len(index):
-        raise UserError(
-            f"no sample of schema {schema.name!r} is left: its features reject every tick "
-            "(too few bars in these files, or a sampler that never samples)"
-        )
-    queue = workspace.folder("assets", schema.name, "queue")
-    return merge_chunks(
-        chunks,
-        {part: queue / f"{part}.h5" for part in ("train", "test")},
-        schema.split.is_test(index, timestamp),
-        {feature.name: feature.columns for feature in features},
-        msgspec.to_builtins(frozen),
+def _summary(job: FrozenJob, parts: dict[str, dict[str, Any]], began: float, **facts: Any) -> BuildSummary:
+    return BuildSummary(
+        build=job.build,
+        ticks=job.ticks,
+        late=job.late,
+        rejects=job.rejects,
+        samples=sum(part["samples"] for part in parts.values()),
+        parts=parts,
+        seconds=time.monotonic() - began,
+        **facts,
     )

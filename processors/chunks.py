@@ -1,28 +1,33 @@
-"""Dataset files: the chunks that feature workers write, and their merge into an asset's train and test files."""
+"""Chunks: the files that feature workers write, one a stretch of a symbol's ticks, and how each was made.
+
+A chunk holds the samples of its stretch, and of each feature the indices that it kept. So a later build can tell which
+of its samples it knows already (see `lit.processors.memory`).
+"""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lit.features.content import content_digest
-from lit.features.dataset import Layout
-from lit.features.engine import Samples
-from lit.streams.errors import FaultError
+from lit.features.layout import Layout, Segment
+from lit.processors.disk import Output
+from lit.processors.job import CHUNK_TICKS, FrozenJob
+from lit.streams.tick import Int64Array
 
-#: Ticks that a chunk covers at the most.
-CHUNK_TICKS = 2_000_000
-#: Samples moved at once when chunks are merged.
-MERGE_ROWS = 4096
-_TEXT = h5py.string_dtype("utf-8")
+if TYPE_CHECKING:
+    from lit.features.engine import Samples
+
+#: Values that wait for being written: h5py is slow with a few rows at a time, and memory is bounded.
+BUFFER_BYTES = 16 * 1024 * 1024
+_HDF_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,113 +58,176 @@ def plan_chunks(layout: Layout, size: int = CHUNK_TICKS) -> list[ChunkPlan]:
     return plans
 
 
-def write_chunk(path: Path, samples: Samples, index: npt.NDArray[np.int64], dtype: str = "float32") -> None:
-    """Write a chunk whole or not at all; `index` are the samples' places in the dataset."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with h5py.File(part, "w") as file:
-            file["index"] = index
-            file["timestamp"] = samples.timestamp
-            file.attrs["symbol"] = samples.symbol
-            for name, values in samples.values.items():
-                file.create_dataset(f"features/{name}", data=values.astype(dtype))
-        part.replace(path)
-    except OSError as error:
-        raise FaultError(f"could not write {path}: {error}. Free space or mend the folder, then resume") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def merge_chunks(
-    chunks: Sequence[Path],
-    targets: Mapping[str, Path],
-    is_test: npt.NDArray[np.bool_],
-    columns: Mapping[str, Sequence[str]],
-    schema: Mapping[str, Any],
-) -> dict[str, dict[str, Any]]:
-    """Write `train` and `test` files from chunks in the dataset's order.
+@dataclass(frozen=True)
+class BuildJob:
+    """What a feature worker of a build needs to know.
 
     Parameters
     ----------
-    chunks
-        Chunk files in the dataset's order.
-    targets
-        `train` and `test` → file to write.
-    is_test
-        bool (samples,): which of all samples go to test.
-    columns
-        Feature → column names, in the schema's order.
-    schema
-        Snapshot kept in each file.
-
-    Returns
-    -------
-    dict
-        `train` and `test` → {"samples": count, "digest": "sha256:…"} of the content.
+    bootstrap, app_id, topic
+        Kafka, the consumer group that shares the work, the ticks.
+    frozen
+        What is computed.
+    folder, before
+        Where chunks go, and where those of earlier builds are.
+    put_aside
+        File that samples with failing scripts go to.
     """
-    summary = {}
-    for part, path in targets.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        wanted = is_test if part == "test" else ~is_test
-        with h5py.File(temporary, "w") as file:
-            _append_all(file, chunks, wanted, list(columns))
-            for name, names in columns.items():
-                if name in file:
-                    file[name].attrs["columns"] = np.array(list(names), dtype=_TEXT)
-            file.attrs["schema"] = json.dumps(schema)
-            digest = content_digest(file)
-            file.attrs["digest"] = digest
-            summary[part] = {"samples": int(wanted.sum()), "digest": digest}
-        temporary.replace(path)
-    return summary
+
+    bootstrap: str
+    app_id: str
+    topic: str
+    frozen: FrozenJob
+    folder: Path
+    before: Path
+    put_aside: Path
+
+    @property
+    def layout(self) -> Layout:
+        """Whose ticks the dataset's are."""
+        return Layout(Segment(symbol, count) for symbol, count in self.frozen.segments)
+
+    def plans(self) -> list[ChunkPlan]:
+        """Return the chunks that make the dataset."""
+        return plan_chunks(self.layout, self.frozen.chunk_ticks)
+
+    def path(self, plan: ChunkPlan) -> Path:
+        """Return a chunk's file."""
+        return plan.path(self.folder, self.frozen.schema.name)
 
 
-def read_index(chunks: Sequence[Path]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return dataset index and timestamp of all samples, in the chunks' order."""
-    parts = []
-    for path in chunks:
+class ChunkRecord(msgspec.Struct, frozen=True):
+    """How a chunk was made: its attribute `made`.
+
+    Parameters
+    ----------
+    stages
+        (feature, key) in computing order.
+    sequence
+        (origin, ticks) of the symbol's stretches that had been read when it was done: no later tick had a say.
+    certain
+        Samples below this index were done before the end of the sequence was known: more ticks change nothing in them.
+    quarantined
+        How many samples were put aside because a script failed.
+    """
+
+    symbol: str
+    first: int
+    stop: int
+    resolution: int
+    dtype: str
+    stages: list[tuple[str, str]]
+    sequence: list[tuple[str, int]]
+    certain: int
+    quarantined: int = 0
+    samples: int = 0
+
+    def usable(self, job: FrozenJob) -> bool:
+        """Whether its samples below `certain` say something about a job's: the same ticks, tried at the same places."""
+        begins = job.sequence(self.symbol)[: len(self.sequence)]
+        careful = job.on_error == "stop" and self.quarantined
+        return self.resolution == job.schema.resolution and begins == self.sequence and not careful
+
+    def same(self, job: FrozenJob) -> bool:
+        """Whether a job would make this very chunk."""
+        whole = self.certain >= self.stop or self.sequence == job.sequence(self.symbol)
+        return self.usable(job) and whole and self.dtype == job.chunk_dtype and self.stages == job.stages()
+
+
+def read_record(path: Path) -> ChunkRecord | None:
+    """Return how a chunk was made, or None if the file is not (or no longer) a chunk."""
+    try:
         with h5py.File(path) as file:
-            parts.append((file["index"][:], file["timestamp"][:]))
-    empty = np.empty(0, np.int64)
-    return np.concatenate([empty, *(p[0] for p in parts)]), np.concatenate([empty, *(p[1] for p in parts)])
+            return msgspec.json.decode(file.attrs["made"], type=ChunkRecord)
+    except (OSError, KeyError, msgspec.MsgspecError):
+        return None
 
 
-def _append_all(file: h5py.File, chunks: Sequence[Path], wanted: npt.NDArray[np.bool_], names: list[str]) -> None:
-    seen = 0
-    for path in chunks:
-        with h5py.File(path) as chunk:
-            count = len(chunk["index"])
-            keep = wanted[seen : seen + count]
-            seen += count
-            for rows in _slices(count):
-                mask = keep[rows]
-                if mask.any():
-                    symbols = np.array([chunk.attrs["symbol"]] * int(mask.sum()), dtype=object)
-                    _append(file, "index", chunk["index"][rows][mask])
-                    _append(file, "timestamp", chunk["timestamp"][rows][mask])
-                    _append(file, "symbol", symbols, _TEXT)
-                    for name in names:
-                        _append(file, name, chunk[f"features/{name}"][rows][mask])
+def sort_out(job: BuildJob) -> list[ChunkPlan]:
+    """Keep the chunks that a job would make the same, set others aside as its memory; return what is missing."""
+    job.before.mkdir(parents=True, exist_ok=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    planned = {job.path(plan): plan for plan in job.plans()}
+    for path in job.folder.iterdir():
+        record = read_record(path) if path in planned else None
+        if record is None:
+            path.unlink()
+        elif not record.same(job.frozen):
+            path.replace(job.before / path.name)
+    return [plan for path, plan in planned.items() if not path.exists()]
 
 
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, MERGE_ROWS):
-        yield slice(start, min(start + MERGE_ROWS, count))
+class ChunkWriter:
+    """Writes one chunk as its samples come; the file is there whole, or not at all.
+
+    Parameters
+    ----------
+    path
+        The chunk's file.
+    dtype
+        Type of the values.
+    """
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self.path = path
+        self.samples = 0
+        self._dtype = dtype
+        self._output: Output | None = None
+        self._waiting: list[tuple[Samples, Int64Array]] = []
+        self._bytes = 0
+
+    def append(self, samples: Samples, index: Int64Array) -> None:
+        """Add samples; `index` are their places in the dataset."""
+        self._waiting.append((samples, index))
+        self._bytes += sum(values.nbytes for values in samples.values.values())
+        self.samples += len(samples)
+        if self._bytes > BUFFER_BYTES:
+            self._flush()
+
+    def finish(self, record: ChunkRecord, kept: Mapping[str, Int64Array]) -> None:
+        """Complete the file with how it was made and the indices that each feature kept."""
+        self._flush()
+        output = self._open()
+        for name, index in kept.items():
+            packed = {"compression": "gzip", "shuffle": True} if len(index) else {}
+            output.file.create_dataset(f"kept/{name}", data=index, **packed)
+        output.file.attrs["made"] = msgspec.json.encode(record).decode()
+        output.commit()
+
+    def abandon(self) -> None:
+        """Drop what was written of an unfinished chunk."""
+        if self._output is not None:
+            self._output.abandon()
+
+    def _open(self) -> Output:
+        if self._output is None:
+            self._output = Output(self.path, self.path.with_suffix(f".{os.getpid()}.part"))
+        return self._output
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        waiting = [samples for samples, _ in self._waiting]
+        parts = waiting[0].concat(waiting)
+        index = np.concatenate([index for _, index in self._waiting])
+        self._waiting.clear()
+        self._bytes = 0
+        output = self._open()
+        _append(output.file, "index", index)
+        _append(output.file, "position", parts.index)
+        _append(output.file, "timestamp", parts.timestamp)
+        for name, values in parts.values.items():
+            _append(output.file, f"features/{name}", values.astype(self._dtype))
+        output.check()
 
 
-def _append(file: h5py.File, name: str, values: npt.NDArray[Any], dtype: Any = None) -> None:
+def _append(file: h5py.File, name: str, values: npt.NDArray[Any]) -> None:
     if name not in file:
-        # small chunks: a training reads single samples at random
-        rows = max(1, min(1024, 65_536 // max(1, values[:1].nbytes)))
+        rows = max(1, _HDF_CHUNK_BYTES // max(1, values[:1].nbytes))
         file.create_dataset(
-            name,
-            shape=(0, *values.shape[1:]),
-            maxshape=(None, *values.shape[1:]),
-            chunks=(rows, *values.shape[1:]),
-            dtype=dtype or values.dtype,
+            name, data=values, maxshape=(None, *values.shape[1:]), chunks=(min(rows, 16_384), *values.shape[1:])
         )
+        return
     data = file[name]
     data.resize(len(data) + len(values), axis=0)
     data[len(data) - len(values) :] = values

@@ -1,46 +1,36 @@
 """The feature processor of a build: tick blocks in, dataset chunks out, by the engine that serves live.
 
 A worker's state is what it can recompute: it commits no offsets, and a restarted one reads its partitions from their
-beginning and writes only the chunks that are missing. Chunks are planned from the dataset alone, so any number of
-workers makes the same files.
+beginning and tries only the samples of chunks that are missing. Chunks are planned from the dataset alone, so any
+number of workers makes the same files.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import faust
 import numpy as np
 
-from lit.features.dataset import Layout, Segment
-from lit.features.engine import FeatureEngine, Samples, in_computing_order
-from lit.features.feature import Feature
+from lit.features.engine import Doing, Feature, FeatureEngine, SampleError, Samples
 from lit.features.intervals import Interval
+from lit.features.layout import Layout
 from lit.features.probe import intervals_of, probe
-from lit.features.schema import Schema
 from lit.processors.app import create_app, guarded, raw_topic
-from lit.processors.chunks import ChunkPlan, plan_chunks, write_chunk
+from lit.processors.chunks import BuildJob, ChunkPlan, ChunkRecord, ChunkWriter
+from lit.processors.job import frozen_features
+from lit.processors.memory import Remembering, remember
+from lit.processors.putaside import PutAside
 from lit.streams.codec import decode
 from lit.streams.errors import FaultError
 from lit.streams.tick import TickBlock, Watermark
 
 log = logging.getLogger("data_worker")
 
-
-@dataclass(frozen=True)
-class BuildJob:
-    """What a feature worker of a build needs to know."""
-
-    bootstrap: str
-    app_id: str
-    topic: str
-    schema: Schema
-    segments: tuple[Segment, ...]
-    folder: Path
+#: Ticks gathered before features are computed: many samples at once cost less than a few at a time.
+GATHERED = 65_536
 
 
 class SymbolBuild:
@@ -54,75 +44,166 @@ class SymbolBuild:
         features: Sequence[Feature],
         intervals: Sequence[Interval],
     ) -> None:
-        self._job = job
-        self._layout = layout
-        self._plans = list(plans)
-        self._symbol = plans[0].symbol
-        self._order = [feature.name for feature in in_computing_order(features)]
-        self._engine = FeatureEngine(self._symbol, features, job.schema.resolution, intervals)
-        self._done: list[Samples] = []
+        self._job, self._layout = job, layout
+        self.symbol = plans[0].symbol
+        self._sequence = job.frozen.sequence(self.symbol)
+        self._put_aside = PutAside(job.put_aside, job.frozen.on_error == "quarantine")
+        self._plans = [plan for plan in plans if not job.path(plan).exists()]
+        done = [(plan.first, plan.stop) for plan in plans if plan not in self._plans]
+        self._features = remember(job.frozen, features, self._plans, job.before)
+        self._engine = FeatureEngine(
+            self.symbol,
+            self._features,
+            job.frozen.schema.resolution,
+            intervals,
+            done,
+            self._failed,
+            GATHERED,
+        )
+        self._writer: ChunkWriter | None = None
+        self._ahead: list[Samples] = []
+        self._certain: int | None = None
+        self.samples = 0
 
     @property
-    def finished(self) -> bool:
-        """Whether all chunks are written."""
-        return not self._plans
+    def settled(self) -> int:
+        """Ticks that are done with."""
+        return self._engine.settled
+
+    @property
+    def computed(self) -> dict[str, int]:
+        """Feature → samples that it was computed at; those that chunks knew are not among them."""
+        known = {one.name: one.remembered for one in self._features if isinstance(one, Remembering)}
+        return {name: counts.samples - known.get(name, 0) for name, counts in self._engine.counts.items()}
+
+    @property
+    def doing(self) -> Doing | None:
+        """What is being computed now."""
+        return self._engine.doing
 
     def take(self, item: TickBlock | Watermark) -> None:
         """Apply the next message; repeats are skipped, gaps raise `FaultError`."""
         expected = self._engine.next_index
         first = item.first_index if isinstance(item, TickBlock) else item.next_index
         if first > expected:
-            raise FaultError(f"ticks {expected} to {first - 1} of {self._symbol} are missing in {self._job.topic}")
+            raise FaultError(f"ticks {expected} to {first - 1} of {self.symbol} are missing in {self._job.topic}")
         if isinstance(item, TickBlock):
-            if item.next_index <= expected:
-                return
             item = item.slice(expected - first)
-        elif first < expected:
+            if not len(item):
+                return
+        elif first < expected or self._certain is not None:
             return
-        samples = self._engine.feed(item)
-        if len(samples):
-            self._done.append(samples)
-        while self._plans and (self._engine.settled >= self._plans[0].stop):
-            self._write(self._plans.pop(0))
+        else:
+            self._ahead.append(self._engine.gathered())
+            self._certain = self._engine.settled
+        self._ahead.append(self._engine.feed(item))
+        while self._plans and self._engine.settled >= self._plans[0].stop:
+            self._write(self._plans[0])
+            self.process_chunk(self._plans.pop(0))
+        if self._plans:
+            self._write(self._plans[0])
 
     def _write(self, plan: ChunkPlan) -> None:
-        path = plan.path(self._job.folder, self._job.schema.name)
-        samples = Samples.concat(self._done) if self._done else self._engine.none
+        """Hand a chunk's samples to its writer; those of later chunks stay."""
+        samples = Samples.concat(self._ahead)
         inside = int(np.searchsorted(samples.index, plan.stop))
-        self._done = [samples[inside:]] if inside < len(samples) else []
-        if path.exists():
-            return
-        part = samples[:inside]
-        log.info("%d samples at resolution of %d", plan.stop - plan.first, self._job.schema.resolution)
-        log.info("Writing %d of them to %s", len(part), path)
-        write_chunk(path, part, self._layout.indices(self._symbol, part.index))
-        log.info("Computed fields: %s Dependencies: []", self._order)
+        self._ahead = [samples[inside:]]
+        if self._writer is None:
+            self._writer = ChunkWriter(self._job.path(plan), self._job.frozen.chunk_dtype)
+        if inside:
+            part = samples[:inside]
+            self.samples += inside
+            self._writer.append(part, self._layout.indices(self.symbol, part.index))
+
+    def process_chunk(self, plan: ChunkPlan) -> None:
+        """Complete a chunk: all of its samples have been handed to the writer."""
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        frozen = self._job.frozen
+        log.info("%d samples at resolution of %d", plan.stop - plan.first, frozen.schema.resolution)
+        log.info("Writing to %s mode w ...", writer.path)
+        kept = self._engine.kept(plan.stop)
+        record = ChunkRecord(
+            self.symbol,
+            plan.first,
+            plan.stop,
+            frozen.schema.resolution,
+            frozen.chunk_dtype,
+            frozen.stages(),
+            self._read(),
+            plan.stop if self._certain is None else min(max(self._certain, plan.first), plan.stop),
+            quarantined=self._put_aside.count(plan.first, plan.stop),
+            samples=writer.samples,
+        )
+        writer.finish(record, {name: index[index >= plan.first] for name, index in kept.items()})
+        log.info("Computed fields: %s Dependencies: %s", list(kept), frozen.dependencies())
+
+    def _read(self) -> list[tuple[str, int]]:
+        """Return the stretches that had a say so far."""
+        read, at = 0, 0
+        for _, count in self._sequence:
+            if at >= self._engine.next_index:
+                break
+            at += count
+            read += 1
+        return self._sequence[:read]
+
+    def _failed(self, error: SampleError) -> bool:
+        index = int(self._layout.indices(self.symbol, np.array([error.index], np.int64))[0])
+        return self._put_aside(error, index)
+
+    def close(self) -> None:
+        """Drop what is unfinished."""
+        if self._writer is not None:
+            self._writer.abandon()
 
 
-def features_app(job: BuildJob, features: Sequence[Feature]) -> faust.App:
+class FeatureWorker:
+    """The symbols that a worker has; read by its reporter from another thread."""
+
+    def __init__(self, job: BuildJob) -> None:
+        self.job = job
+        self._layout = job.layout
+        self._plans = job.plans()
+        self._intervals = intervals_of(probe(frozen_features(job.frozen)))
+        self._builds: dict[str, SymbolBuild] = {}
+
+    @property
+    def builds(self) -> list[SymbolBuild]:
+        """The symbols under way."""
+        return list(self._builds.values())
+
+    def take(self, item: TickBlock | Watermark) -> None:
+        """Apply a message."""
+        build = self._builds.get(item.symbol)
+        if build is None:
+            own = [plan for plan in self._plans if plan.symbol == item.symbol]
+            build = self._builds[item.symbol] = SymbolBuild(
+                self.job, self._layout, own, frozen_features(self.job.frozen), self._intervals
+            )
+        build.take(item)
+
+    def forget(self) -> None:
+        """Begin anew: partitions were taken away, and those that come are read from their beginning."""
+        for build in self._builds.values():
+            build.close()
+        self._builds.clear()
+
+
+def features_app(worker: FeatureWorker) -> faust.App:
     """Return the Faust app of one feature worker; workers of a build share its consumer group."""
+    job = worker.job
     app = create_app(job.app_id, job.bootstrap)
-    layout = Layout(job.segments)
-    plans = plan_chunks(layout)
-    intervals = intervals_of(probe(features))
-    builds: dict[str, SymbolBuild] = {}
-
-    def build_of(symbol: str) -> SymbolBuild:
-        if symbol not in builds:
-            own = [plan for plan in plans if plan.symbol == symbol]
-            builds[symbol] = SymbolBuild(job, layout, own, features, intervals)
-        return builds[symbol]
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            item = decode(message.key, message.value, message.headers)
-            build_of(item.symbol).take(item)
+            worker.take(decode(message.key, message.value, message.headers))
 
     app.agent(raw_topic(app, job.topic), name="features")(guarded(body))
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def forget(_app: Any, _revoked: Any, **_: Any) -> None:
-        builds.clear()
+        worker.forget()
 
     return app

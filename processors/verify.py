@@ -18,8 +18,8 @@ import numpy as np
 from lit.features.bars import bars_of
 from lit.features.dataset import DatasetAdapter, Segment
 from lit.features.intervals import Interval
-from lit.processors.build import FrozenJob
 from lit.processors.delivery import read_messages, read_ticks
+from lit.processors.job import FrozenJob, frozen_features
 from lit.streams import topics
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, decode_bars, encode_json
@@ -70,13 +70,13 @@ def verify_dataset(workspace: Workspace, schema: str, samples: int = 200, seed: 
         with h5py.File(path) as file:
             job = msgspec.convert(json.loads(file.attrs["schema"]), FrozenJob)
             adapter = _adapter(workspace, job)
-            features = [job.features[name].thaw(name) for name in job.schema.features]
+            features = frozen_features(job)
             count = len(file["index"])
             rows = np.random.default_rng(seed).choice(count, size=min(samples, count), replace=False)
             for row in sorted(rows.tolist()):
                 index = int(file["index"][row])
                 others: dict[str, Any] = {}
-                for feature in sorted(features, key=lambda one: one.sort_key):
+                for feature in features:
                     value = feature.compute(adapter, index, others)
                     stored = file[feature.name][row]
                     if value is None or value.astype(stored.dtype).tobytes() != stored.tobytes():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lit.features.dataset import Segment
 from lit.features.library import load_features
 from lit.features.schema import Schema
 from lit.processors.app import run
-from lit.processors.features import BuildJob, features_app
+from lit.processors.chunks import BuildJob
+from lit.processors.features import FeatureWorker, features_app
+from lit.processors.job import FrozenJob, freeze, versions
 from lit.streams.workspace import Workspace
 from tests.tape import real_ticks
 
@@ -19,16 +20,21 @@ SYMBOLS = ("IBM.N", "BAC.N")
 
 def job(bootstrap: str, data: Path) -> BuildJob:
     """Two symbols of one day, as one dataset."""
+    features = load_features(Workspace(data, "demo"), NAMES)
+    segments = [(symbol, len(real_ticks(symbol, 1))) for symbol in SYMBOLS]
+    schema = Schema("small", ["IBM", "BAC"], NAMES)
+    frozen = FrozenJob(1, schema, {}, "", freeze(features), segments, versions(), ["IBM", "BAC"], chunk_ticks=30_000)
     return BuildJob(
         bootstrap,
         f"lit.demo.build.{data.name}",
         f"lit.demo.ticks.build-{data.name}",
-        Schema("small", ["IBM", "BAC"], NAMES),
-        tuple(Segment(symbol, len(real_ticks(symbol, 1))) for symbol in SYMBOLS),
+        frozen,
         data / "chunks",
+        data / "before",
+        data / "quarantine.jsonl",
     )
 
 
 if __name__ == "__main__":
     bootstrap, data = sys.argv[1], Path(sys.argv[2])
-    run(features_app(job(bootstrap, data), load_features(Workspace(data, "demo"), NAMES)))
+    run(features_app(FeatureWorker(job(bootstrap, data))))

@@ -95,10 +95,13 @@ def test_a_broker_that_dies_in_a_replay_loses_nothing_that_it_took(tmp_path: Pat
 def test_no_room_for_a_dataset_is_one_sentence_and_leaves_no_half_file(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import numpy as np; import lit.cli as c;"
-        "from lit.features.engine import Samples; from lit.processors.chunks import write_chunk;"
-        "n = np.arange(100_000);"
-        "s = Samples('X', n, n, {'bars': np.random.default_rng(0).normal(size=(100_000, 8))});"
-        "c.app = lambda: write_chunk(Path(sys.argv[1]) / 'chunks' / 's_0_9.h5', s, n); c.main()"
+        "from lit.features.engine import Samples; from lit.processors.chunks import ChunkWriter;"
+        "n = np.arange(400_000);\n"
+        "def write(w):\n"
+        "    try: w.append(s, n)\n"
+        "    finally: w.abandon()\n"
+        "s = Samples('X', n, n, {'bars': np.random.default_rng(0).normal(size=(400_000, 8))});"
+        "c.app = lambda: write(ChunkWriter(Path(sys.argv[1]) / 'chunks' / 's_0_9.h5', 'float32')); c.main()"
     )
 
     def limited() -> None:

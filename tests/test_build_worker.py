@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
-from lit.features.dataset import Layout
-from lit.features.engine import FeatureEngine
+from lit.features.engine import FeatureEngine, Samples
 from lit.features.library import load_features, save_feature
-from lit.processors.chunks import plan_chunks
 from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
@@ -33,9 +32,9 @@ def test_a_build_killed_midway_and_gone_on_equals_the_engine(kafka: str, tmp_pat
     save_feature(workspace, "up", "atr_up", {"rate": 14, "size": 1, "unit": "minute"})
     build = job(kafka, tmp_path)
     topics.create_topics(kafka, topics.Topic(build.topic))
-    layout = Layout(build.segments)
-    paths = {plan.symbol: plan.path(build.folder, "small") for plan in plan_chunks(layout)}
-    assert len(paths) == len(SYMBOLS)
+    layout, plans = build.layout, build.plans()
+    paths = {plan: build.path(plan) for plan in plans}
+    assert len(paths) == 4
 
     sender = producer(kafka)
     for symbol in SYMBOLS:
@@ -67,14 +66,15 @@ def test_a_build_killed_midway_and_gone_on_equals_the_engine(kafka: str, tmp_pat
             code = second.wait(30)
     # the first may have been quick: then the second is ended before it has begun to listen to signals
     assert code in (0, -signal.SIGTERM), log.read_text()[-2000:]
-    for symbol, path in paths.items():
+    for symbol in SYMBOLS:
         tape = real_ticks(symbol, 1)
         engine = FeatureEngine(symbol, load_features(workspace, NAMES))
-        early = engine.feed(tape)
-        count = len(early) + len(engine.feed(Watermark(symbol, END_OF_TIME, len(tape))))
-        assert count > 100
-        with h5py.File(path) as file:
-            assert len(file["index"]) == count
-            whole = file["features/bars"][: len(early)]
-            assert whole.tobytes() == early.values["bars"].astype("float32").tobytes()
-            assert file["index"][: len(early)].tolist() == layout.indices(symbol, early.index).tolist()
+        whole = Samples.concat([engine.feed(tape), engine.feed(Watermark(symbol, END_OF_TIME, len(tape)))])
+        assert len(whole) > 100
+        index, values = [], []
+        for plan in (plan for plan in plans if plan.symbol == symbol):
+            with h5py.File(paths[plan]) as file:
+                index += file["index"][:].tolist() if "index" in file else []
+                values += [file["features/bars"][:]] if "index" in file else []
+        assert index == layout.indices(symbol, whole.index).tolist()
+        assert np.concatenate(values).tobytes() == whole.values["bars"].astype("float32").tobytes()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit.features.dataset import DatasetAdapter, Layout, Segment
+from lit.features.dataset import DatasetAdapter
 from lit.features.engine import FeatureEngine, Samples
 from lit.features.intervals import Interval
 from lit.features.probe import intervals_of, probe
 from lit.features.schema import Schema, Split
-from lit.processors.chunks import merge_chunks, plan_chunks, read_index, write_chunk
 from lit.streams.errors import UserError
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
 from tests.tape import cut, cuts, real_ticks, tapes
@@ -122,32 +119,6 @@ def test_a_probe_tells_what_features_read() -> None:
     assert intervals_of(found) == [Interval.parse("1minute")]
     assert found["per_minute"].ticks and not found["past"].ticks
     assert found["label"].future and not found["past"].future
-
-
-def asset(folder: Path, size: int) -> dict[str, dict[str, Any]]:
-    tapes_ = {symbol: real_ticks(symbol, 1) for symbol in ("IBM.N", "BAC.N")}
-    done = {symbol: run([tape], True) for symbol, tape in tapes_.items()}
-    layout = Layout(Segment(symbol, len(tape)) for symbol, tape in tapes_.items())
-    chunks = []
-    for plan in plan_chunks(layout, size):
-        samples = done[plan.symbol]
-        inside = samples[(samples.index >= plan.first) & (samples.index < plan.stop)]
-        chunks.append(plan.path(folder, "s"))
-        write_chunk(chunks[-1], inside, layout.indices(plan.symbol, inside.index))
-    index, timestamp = read_index(chunks)
-    assert (np.diff(index) > 0).all()
-    columns = {"past": ["open"] * 8, "per_minute": ["one"], "label": ["open"] * 8}
-    targets = {part: folder / f"{part}.h5" for part in ("train", "test")}
-    return merge_chunks(chunks, targets, Split("random", 0.25).is_test(index, timestamp), columns, {"name": "s"})
-
-
-def test_an_asset_is_the_same_whatever_the_chunks(tmp_path: Path) -> None:
-    summaries = [asset(tmp_path / str(size), size) for size in (1000, 7777, 2_000_000)]
-    assert summaries[0] == summaries[1] == summaries[2]
-    assert summaries[0]["train"]["samples"] > summaries[0]["test"]["samples"] > 50
-    with h5py.File(tmp_path / "1000" / "test.h5") as file:
-        assert file["past"].shape[1:] == (2, 8) and file["past"].dtype == np.float32
-        assert set(file["symbol"].asstr()[:]) == {"IBM.N", "BAC.N"}
 
 
 @given(st.integers(0, 2**31), st.floats(0.1, 0.9))
