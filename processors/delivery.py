@@ -132,6 +132,8 @@ def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) ->
     silent_since = time.monotonic()
     try:
         end = _end_of(reader, topic, partition)
+        if first >= end:
+            return
         reader.assign([TopicPartition(topic, partition, first)])
         while True:
             message = reader.poll(1.0)

@@ -60,15 +60,14 @@ class _Owner:
             waiting, self._waiting, self._count = self._waiting, {}, 0
             self._room.set()
             async with self._lock:
-                for number, arrivals in waiting.items():
-                    partition = await self._partition(number)
-                    await asyncio.to_thread(partition.take, arrivals)
+                partitions = [(await self._partition(number), arrivals) for number, arrivals in waiting.items()]
+                # each has a transaction of its own: they are computed one after the other but written at once
+                await asyncio.gather(*(asyncio.to_thread(p.take, arrivals) for p, arrivals in partitions))
 
     async def own(self, numbers: set[int]) -> None:
         """Take partitions over, before a message of theirs comes."""
         async with self._lock:
-            for number in sorted(numbers):
-                await self._partition(number)
+            await asyncio.gather(*map(self._partition, numbers))
 
     async def look(self) -> None:
         """Record progress, and read what was not delivered (Faust may have begun to listen later than we ended)."""
