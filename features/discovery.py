@@ -84,7 +84,6 @@ class Discovery:
 
     def __init__(self, dataset: StoredDataset) -> None:
         self.dataset = dataset
-        self._reads = dataset.store.ranges
         self._starts = np.cumsum([0, *(part.count for part in dataset.parts)])
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,7 +95,9 @@ class Discovery:
     def extras(self) -> dict[str, str]:
         """Kind (`text`, `number`, `integer`) of each field that the adapter keeps beyond the tick model."""
         whole = [TickRange(part.origin, part.symbol, 0, part.count, True) for part in self.dataset.parts]
-        return {name: _kind(arrow) for name, arrow in self._reads.extras(self.dataset.source, whole).items()}
+        return {
+            name: _kind(arrow) for name, arrow in self.dataset.store.ranges.extras(self.dataset.source, whole).items()
+        }
 
     @property
     def fields(self) -> dict[str, str]:
@@ -171,10 +172,12 @@ class Discovery:
             raise UserError(f"the window has {count:,} ticks: at most {limit:,} come at once; the overview has all")
         index = np.concatenate([np.arange(one.index, one.index + len(one.range)) for one in covered] or [np.arange(0)])
         if covered:
-            table = self._reads.columns(self.dataset.source, [one.range for one in covered], list(names))
+            table = self.dataset.store.ranges.columns(self.dataset.source, [one.range for one in covered], list(names))
         else:
             whole = self.covered(0, 1)
-            table = self._reads.columns(self.dataset.source, [one.range for one in whole], list(names)).slice(0, 0)
+            table = self.dataset.store.ranges.columns(
+                self.dataset.source, [one.range for one in whole], list(names)
+            ).slice(0, 0)
         return table.add_column(0, "index", pa.array(index.astype(np.int64)))
 
     def search(self, text: str, covered: Sequence[Covered], seconds: float = 5.0) -> Found:
@@ -189,7 +192,9 @@ class Discovery:
         deadline = time.monotonic() + seconds
         indices = np.zeros(0, np.int64)
         if covered:
-            numbers, places = self._reads.matches(self.dataset.source, [one.range for one in covered], search)
+            numbers, places = self.dataset.store.ranges.matches(
+                self.dataset.source, [one.range for one in covered], search
+            )
             shifts = np.array([one.index - one.range.first for one in covered])
             indices = places + shifts[numbers]
         with self._lock:
@@ -198,7 +203,7 @@ class Discovery:
         while searched < len(self) and time.monotonic() < deadline:
             began, stop = time.monotonic(), min(searched + step, len(self))
             ranges = [one.range for one in self.covered(searched, stop)]
-            matches += self._reads.count(self.dataset.source, ranges, search)
+            matches += self.dataset.store.ranges.count(self.dataset.source, ranges, search)
             took = time.monotonic() - began
             step = int(min(max(step * _SLICE_SECONDS / max(took, 1e-3), _SLICE_TICKS), 2 * step, 64 * _SLICE_TICKS))
             searched = stop
@@ -226,7 +231,7 @@ class Discovery:
         width = max(math.ceil(ticks / points), 1)
         if width > BUCKET_TICKS // 2:  # rather fewer points than all ticks read
             width = -(-width // BUCKET_TICKS) * BUCKET_TICKS
-        table = self._reads.extremes(self.dataset.source, [one.range for one in covered], width)
+        table = self.dataset.store.ranges.extremes(self.dataset.source, [one.range for one in covered], width)
         owner, run = table.column("range").to_numpy(), table.column("run").to_numpy()
         shown = np.array([(one.index, one.range.first, one.range.last) for one in covered], np.int64).reshape(-1, 3)
         first = np.maximum(run * width, shown[owner, 1])

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from lit.api.server import running
+from lit.cli import app
 from lit.plugins.traders.adapter import TradersBaseAdapter
 from lit.sdk.data import opened
 from lit.sdk.data.adapter import SdkAdapter, load_adapter, load_adapter_by_project
@@ -200,14 +204,42 @@ def test_with_a_running_server_the_store_is_the_servers(adapter: SdkAdapter, dat
                for index in chance.integers(0, len(adapter), 4)]  # fmt: skip
     expected = [adapter.get_bars(*query).tobytes() for query in queries]
     packet, rows = adapter[50_000], adapter[49_990:50_010].to_arrow()
-    opened.close()
+    opened.close()  # and another process has the store now
     with running(Settings(data=data, kafka=kafka, port=0), supervise=False):
         there = load_adapter("sdk-stored", "refinitiv", paths)
+        assert adapter.column("Price", np.arange(0, len(adapter), 40_000)).tolist()  # an older adapter finds it too
         assert there.stored and there[50_000] == packet
         assert [there.get_bars(*query).tobytes() for query in queries] == expected
         assert there[49_990:50_010].to_arrow().equals(rows)
         assert there.search("Volume > 10000", 0, 1000).matches > 0
         opened.close()
+
+
+def test_the_command_line_looks_around_in_cached_files(adapter: SdkAdapter, tmp_path: Path) -> None:
+    team = "sdk-stored" if adapter.stored else "sdk-memory"
+    named = [*map(str, adapter.paths), "--team", team]
+
+    def lit(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["dataset", *arguments])
+
+    if not adapter.stored:
+        refused = lit("show", *named)
+        assert isinstance(refused.exception, UserError) and "is not cached" in str(refused.exception)
+        return
+    volume = adapter.column("Volume", np.arange(len(adapter)))
+    told = json.loads(lit("search", "Volume > 20000", *named, "--limit", "3", "--json").stdout)
+    assert told["matches"] == (volume > 20_000).sum() and told["searched"] == len(adapter)
+    assert [tick["index"] for tick in told["ticks"]] == np.flatnonzero(volume > 20_000)[:3].tolist()
+    assert json.loads(lit("tick", "--index", "77", *named).stdout) == adapter[77]
+    assert f"{len(adapter):,} ticks of IBM.N, BAC.N" in lit("show", *named).stdout
+    shown = json.loads(lit("show", *named, "--json").stdout)
+    assert max(shown["overview"]["high"]) == adapter.column("Price", np.arange(len(adapter))).max()
+    for suffix in ("parquet", "csv", "arrow"):
+        out = tmp_path / f"ticks.{suffix}"
+        assert lit("export", str(out), *named, "--first", "60000", "--count", "600").exit_code == 0
+        read = {"parquet": pl.read_parquet, "csv": pl.read_csv, "arrow": pl.read_ipc}[suffix](out)
+        assert read["Price"].to_list() == adapter[60_000:60_600]["Price"].tolist()
+    assert isinstance(lit("export", "ticks.xls", *named).exception, UserError)
 
 
 def test_wrong_arguments_are_named() -> None:

@@ -23,7 +23,7 @@ from lit.features.stored import StoredDataset
 from lit.features.stored_files import cached_entries, open_dataset, raw_file_path
 from lit.sdk.data.columns import Columns
 from lit.sdk.data.files import FileDataset, read_files
-from lit.sdk.data.opened import opened_broker, opened_stores
+from lit.sdk.data.opened import current_store, opened_broker
 from lit.settings import Settings
 from lit.streams.errors import UserError
 from lit.streams.projects import load_project
@@ -68,7 +68,7 @@ class SdkAdapter:
         entries, lacking = cached_entries(self._workspace, adapter, self.paths)
         if not lacking:
             self._rejects = dict(sum((Counter(entry.rejects) for entry in entries), Counter()))
-            store = opened_stores(self._settings).team(self._workspace.team)
+            store = current_store(self._settings, self._workspace.team)
             return open_dataset(self._workspace, store, self._source, entries)
         path, why = lacking[0]
         warnings.warn(
@@ -160,6 +160,17 @@ class SdkAdapter:
         """Return `get_bars` of many indices: float64 (m, count, 8), NaN behind the valid rows; and their number."""
         return self._dataset.get_bars_batch(indices, count, unit, size, future, prevent_lookahead_bias)
 
+    def require_cached(self) -> None:
+        """Raise `UserError` if a file is not cached, before any is read."""
+        if self._opened is None:
+            adapter = load_source(self._workspace, self._source, self._parameters)
+            _, lacking = cached_entries(self._workspace, adapter, self.paths)
+        else:
+            lacking = [] if self.stored else [(self.paths[0], "was not cached when the dataset was opened")]
+        if lacking:
+            path, why = lacking[0]
+            raise UserError(f"{path} {why}: `lit cache` or adapter.create_cache_file(path) does it")
+
     @property
     def discovery(self) -> Discovery:
         """Windows by index or time, searches and overviews of the dataset.
@@ -169,9 +180,9 @@ class SdkAdapter:
         UserError
             If a file is not cached.
         """
+        self.require_cached()
         dataset = self._dataset
-        if not isinstance(dataset, StoredDataset):
-            raise UserError("searching needs all files of the dataset cached: adapter.create_cache_file(path) does it")
+        assert isinstance(dataset, StoredDataset)
         if self._discovery is None:
             self._discovery = Discovery(dataset)
         return self._discovery

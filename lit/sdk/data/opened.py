@@ -6,9 +6,10 @@ import atexit
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 from lit.settings import Settings
-from lit.streams.store import Stores
+from lit.streams.store import Stores, TickStore
 from lit.streams.store_open import open_store, running_server
 
 _lock = threading.Lock()
@@ -34,6 +35,19 @@ def opened_stores(settings: Settings) -> Stores:
         return _stores[key]
 
 
+def current_store(settings: Settings, team: str) -> TickStore:
+    """Return a team's store that is found anew at each use: `lit up` may end, or start, while a notebook lives."""
+    return cast(TickStore, _Current(settings, team))
+
+
+class _Current:
+    def __init__(self, settings: Settings, team: str) -> None:
+        self._settings, self._team = settings, team
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(opened_stores(self._settings).team(self._team), name)
+
+
 def opened_broker(settings: Settings) -> Settings:
     """Return the settings with a broker that runs: one that is given or a server's, or an embedded one, started now."""
     data = settings.data.resolve()
@@ -48,7 +62,7 @@ def opened_broker(settings: Settings) -> Settings:
 
 
 def close() -> None:
-    """Close what is open, so that another process may open it; adapters made before must not be used any more."""
+    """Close what is open, so that another process may open it; what is used after that opens it again."""
     with _lock:
         _stores.clear()
         _brokers.clear()
