@@ -81,3 +81,26 @@ def test_files_become_tapes_in_dataset_order(tmp_path: Path) -> None:
     whole = real_ticks("IBM.N", days=2)
     assert [tape.symbol for tape in tapes] == ["IBM.N", "IBM.N"] and sum(map(len, tapes)) == len(whole)
     assert b"".join(tape.price.tobytes() for tape in tapes) == whole.price.tobytes()
+
+
+def test_scripts_are_put_compared_and_deleted_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "source.py"
+    file.write_text("def feature(adapter, index):\n    return [adapter[index]['Price']]\n")
+    assert "price: clean" in lit("put", "price", str(file)).stdout
+    assert lit("save", "now", "price").exit_code == 0
+    assert json.loads(lit("list", "--json").stdout)[0]["verdict"] == "clean"
+    file.write_text(file.read_text().replace("[index]", "[index + 1]"))
+    assert "feature 'now' is judged leak" in str(lit("put", "price", str(file)).exception)
+    file.write_text("def feature(adapter, index):\n    return [adapter[index]['Volume']]\n")
+    assert "now: clean" in lit("put", "price", str(file)).stdout
+    assert [one["name"] for one in json.loads(lit("versions", "price", "--json").stdout)] == ["1", "current"]
+    assert "-    return [adapter[index]['Price']]" in lit("diff", "price", "1").stdout
+    assert "makes feature 'now'" in str(lit("delete", "price", "--script").exception)
+    assert lit("delete", "now").exit_code == 0 and lit("delete", "price", "--script").exit_code == 0
+    assert lit("list", "--json").stdout.strip() == "[]"
+
+
+def test_what_a_failing_script_printed_is_shown(data: Path) -> None:
+    script(data, "bad", "def feature(adapter, index):\n    print('so far')\n    return [1 / 0]\n")
+    failed = lit("test", "bad", "--on", FILE, "--index", "5")
+    assert "so far" in failed.stdout and "line 3: ZeroDivisionError" in str(failed.exception)

@@ -28,20 +28,28 @@ def register(app: typer.Typer) -> None:
     features.command("test")(test)
     features.command("judge")(judge)
     features.command("save")(save)
+    features.command("put")(put)
+    features.command("versions")(versions)
+    features.command("diff")(diff)
+    features.command("delete")(delete)
     app.add_typer(features, name="features")
 
 
 def list_features(team: Team = "demo", as_json: AsJson = False) -> None:
     """List the team's named features."""
     from lit.features.library import feature_names, read_feature
+    from lit.features.saving import kept_verdict
 
     workspace = _workspace(team)
-    found = [read_feature(workspace, name) for name in feature_names(workspace)]
+    found = [
+        {**read_feature(workspace, name), "verdict": (kept_verdict(workspace, name) or {}).get("kind")}
+        for name in feature_names(workspace)
+    ]
     if as_json:
         return _json(found)
     for feature in found:
         params = ", ".join(f"{name}={value}" for name, value in feature["params"].items())
-        typer.echo(f"{feature['name']}: {feature['script']}({params})")
+        typer.echo(f"{feature['name']}: {feature['script']}({params}), {feature['verdict'] or 'to be judged'}")
     if not found:
         typer.echo(f"team {team!r} has no features yet; `lit features save NAME SCRIPT` makes one")
     return None
@@ -111,6 +119,7 @@ def test(
     """Compute a script or feature at one index of source files: values, time, what it read, what it logged."""
     import random
 
+    from lit.features.sandbox import SandboxError
     from lit.features.saving import tried
     from lit.features.tapes import read_tape
 
@@ -121,7 +130,11 @@ def test(
             raise typer.BadParameter("name at least one file with ticks: --on FILE")
         if index is None:
             index = random.randrange(sum(len(read_tape(tape)) for tape in tapes))
-        answer = tried(workspace, name, script, params, tapes, index)
+        try:
+            answer = tried(workspace, name, script, params, tapes, index)
+        except SandboxError as error:
+            typer.echo(error.log, nl=False)
+            raise
     result = answer.value
     if as_json:
         return _json({**result, "log": answer.log})
@@ -145,7 +158,7 @@ def judge(
 ) -> None:
     """Change the future of random samples and tell which features notice; exit code 1 if one leaks or is unstable."""
     from lit.features.library import feature_names, read_feature
-    from lit.features.saving import judged
+    from lit.features.saving import judged, keep_judged
 
     workspace = _workspace(team)
     verdicts = []
@@ -153,6 +166,7 @@ def judge(
         for name in names or feature_names(workspace):
             saved = read_feature(workspace, name)
             verdict = judged(workspace, name, saved["script"], saved["params"], tapes)
+            keep_judged(workspace, name, verdict)
             verdicts.append(verdict)
             if not as_json:
                 _tell(verdict)
@@ -178,6 +192,62 @@ def save(
         verdict = save_judged(workspace, name, script, _pairs(param), tapes)
     _tell(verdict)
     typer.echo(f"saved: {workspace.path('features', f'{name}.json')}")
+
+
+def put(
+    name: Annotated[str, typer.Argument(help="name of the script")],
+    file: Annotated[Path, typer.Argument(help="file with its source", exists=True, dir_okay=False)],
+    team: Team = "demo",
+) -> None:
+    """Judge a script's source on the features that use it, and save it; what it replaces becomes a version."""
+    from lit.features.library import script_path
+    from lit.features.saving import save_script_judged
+
+    workspace = _workspace(team)
+    _, verdicts = save_script_judged(workspace, name, file.read_text(encoding="utf-8"))
+    for verdict in verdicts:
+        _tell(verdict)
+    typer.echo(f"saved: {script_path(workspace, name)}")
+
+
+def versions(
+    script: Annotated[str, typer.Argument(help="a script")], team: Team = "demo", as_json: AsJson = False
+) -> None:
+    """List the states of a script: as shipped by a plugin, former ones by number, the current one."""
+    from dataclasses import asdict
+
+    from lit.features import versions as kept
+
+    found = kept.versions(_workspace(team), script)
+    if as_json:
+        return _json([asdict(one) for one in found])
+    for one in found:
+        typer.echo(f"{one.name:<10}{one.saved_at}  {one.bytes:>7} bytes  {one.digest[:19]}…")
+    return None
+
+
+def diff(
+    script: Annotated[str, typer.Argument(help="a script")],
+    before: Annotated[str, typer.Argument(help="a version, as `versions` lists them")],
+    after: Annotated[str, typer.Argument(help="another one")] = "current",
+    team: Team = "demo",
+) -> None:
+    """Show what changed from one version of a script to another."""
+    from lit.features import versions as kept
+
+    typer.echo(kept.diff(_workspace(team), script, before, after), nl=False)
+
+
+def delete(
+    name: Annotated[str, typer.Argument(help="a feature")],
+    script: Annotated[bool, typer.Option("--script", help="it is a script of the team; its versions stay")] = False,
+    team: Team = "demo",
+) -> None:
+    """Delete a feature, or a script, that nothing uses."""
+    from lit.features import versions as kept
+
+    (kept.delete_script if script else kept.delete_feature)(_workspace(team), name)
+    typer.echo(f"deleted: {name}")
 
 
 def _workspace(team: str) -> Workspace:
