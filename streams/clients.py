@@ -51,7 +51,12 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
 
 
 #: What a broker answers about a topic in the moments after it was created.
-_YOUNG = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE)
+_YOUNG = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._UNKNOWN_PARTITION,
+)
 
 
 def bounds(reader: Consumer, topic: str, partition: int, seconds: float = 10.0) -> tuple[int, int]:
