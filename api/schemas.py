@@ -53,11 +53,12 @@ class AdapterRef(Strict):
 
 
 class StreamFile(Strict):
-    """`{team}/streams/{name}.json`; `intervals` are bars that it has besides those of a minute."""
+    """`{team}/streams/{name}.json`; `intervals` are bars besides those of a minute, one not `enabled` does not run."""
 
     adapter: AdapterRef
     parameters: dict[str, Any] = {}
     intervals: list[str] = []
+    enabled: bool = True
 
 
 class DeploymentOutput(Strict):
@@ -96,15 +97,84 @@ class ChosenModel(Strict):
     shadow: bool = False
 
 
+class Gap(BaseModel):
+    """A hole in a feed: before tick `before_index` of a symbol, `missed` ticks (null: unknown) did not come."""
+
+    symbol: str
+    reason: str
+    missed: int | None
+    since: str | None
+    until: str | None
+    before_index: int
+
+
+class StreamHealth(BaseModel):
+    """How a live stream does, as its worker last told; `last_tick` is ns since the epoch, times are seconds."""
+
+    state: str
+    stale: bool
+    connected_at: float | None
+    last_received: float | None
+    last_tick: str | None
+    lag_ms: float | None
+    symbols: int
+    ticks: int
+    blocks: int
+    repeats: int
+    out_of_order: int
+    rejects: dict[str, int]
+    reconnects: int
+    gaps: int
+    recent_gaps: list[Gap]
+    last_error: str | None
+    position: str | None
+
+
 class StreamView(BaseModel):
-    """A stream as the page lists it; `adapter` null: a topic that was filled by hand, without a file."""
+    """A stream as the page lists it; `adapter` null: a topic that was filled by hand, without a file.
+
+    Secrets in `parameters` are hidden. `kind` is `input` or `output`; `health` null: its worker told nothing yet.
+    """
 
     name: str
     adapter: str | None
+    kind: str
+    enabled: bool
     parameters: dict[str, Any]
     intervals: list[str]
     symbols: list[str]
     status: WorkerState
+    health: StreamHealth | None
+
+
+class StreamField(BaseModel):
+    """A parameter of a stream adapter: what its form asks for; `kind` secret or secrets: never shown."""
+
+    name: str
+    kind: str
+    help: str
+    choices: list[str]
+    bounds: list[str]
+    default: Any
+    required: bool
+
+
+class StreamAdapterView(BaseModel):
+    """A stream adapter; its file is the team's own once it was used."""
+
+    name: str
+    kind: Literal["input", "output"]
+    summary: str
+    fields: list[StreamField]
+
+
+class Steering(Strict):
+    """What to change of a running stream, where its adapter has it; `seek` is ISO 8601 with zone."""
+
+    paused: bool | None = None
+    speed: float | None = None
+    seek: str | None = None
+    loop: bool | None = None
 
 
 class DeploymentView(BaseModel):

@@ -11,6 +11,7 @@ from lit.api.definitions import intervals_of
 from lit.api.services import Services
 from lit.api.workers import WorkerSpec
 from lit.streams.errors import UserError
+from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace
 
 #: The command line of this environment, wherever its scripts are.
@@ -30,21 +31,25 @@ def desired_workers(services: Services) -> list[WorkerSpec]:
 
 def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
     deployments = services.deployments(team)
-    specs = []
+    specs: list[WorkerSpec] = []
+    outputs: set[str] = set()
     for stream, file in services.streams(team).items():
         try:
             intervals = ",".join(intervals_of(stream, file, deployments))
         except UserError:  # a file changed by hand: what it says of intervals is left out
             intervals = ",".join(intervals_of(stream, None, {}))
-        if file is not None:
+        if file is not None and file.enabled:
             specs.append(_spec(services, team, "stream", stream, "--name", stream))
+        if file is not None and adapter_kind(Workspace(services.data, team), file.adapter.name) == "output":
+            outputs.add(stream)  # it has no ticks, and predicts by itself what its deployments name
+            continue
         specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
     specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
     command, logs = (sys.executable, "-c", _COMMAND), services.config.private / "logs"
     specs += caching_workers(Workspace(services.data, team), command, logs)
     for name, deployment in deployments.items():
-        if deployment.output.models or deployment.output.shadow:
+        if deployment.stream not in outputs and (deployment.output.models or deployment.output.shadow):
             spec = _spec(services, team, "deployment", name, "--name", name)
             specs.append(replace(spec, revision=deployment.opened().revision, handover=True))
     return specs

@@ -98,7 +98,7 @@ class Field:
         for sign, limit in self.bounds:
             if not _COMPARE[sign](number, limit):
                 raise UserError(f"{self.name} is {value!r}: give a number {sign} {limit:g}")
-        return int(number) if self.kind == "integer" else number
+        return int(number) if number.is_integer() else number
 
     def json(self) -> dict[str, Any]:
         """Return the field as plain JSON types."""

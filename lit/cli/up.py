@@ -41,6 +41,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="the server's ow
     """Show what runs; exit code 1 if nothing does."""
     import httpx
 
+    from lit.cli.stream import stream_sentence
     from lit.settings import Settings
     from lit.streams.errors import FaultError
     from lit.streams.store_open import running_server
@@ -68,6 +69,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="the server's ow
         typer.echo(
             f"{worker['status']:<8} {worker['name']}  restarts {worker['restarts']}  since {worker['since']}{note}"
         )
+        if worker["role"] == "stream" and (said := stream_sentence(settings.data, worker["name"])):
+            typer.echo(f"         {said}")
         if worker["role"] == "deployment":
             typer.echo(f"         {_health(url, token, worker['name'])}")
 

@@ -228,6 +228,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/stream-adapters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adapters
+         * @description Return the stream adapters that the team can use, with their forms.
+         */
+        get: operations["adapters_api_teams__team__stream_adapters_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/streams": {
         parameters: {
             query?: never;
@@ -255,10 +275,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Stream
+         * @description Return a stream: what it is and how it does.
+         */
+        get: operations["stream_api_teams__team__streams__name__get"];
         /**
          * Put Stream
-         * @description Add a stream, or change one.
+         * @description Add a stream, or change one; what its adapter's form does not know or lacks is refused.
          */
         put: operations["put_stream_api_teams__team__streams__name__put"];
         post?: never;
@@ -267,6 +291,86 @@ export interface paths {
          * @description Delete a stream that nothing is deployed on; its topics stay.
          */
         delete: operations["delete_stream_api_teams__team__streams__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/streams/{name}/gaps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Gaps
+         * @description Return the gaps of the last week, oldest first; the tick topic has all of them.
+         */
+        get: operations["gaps_api_teams__team__streams__name__gaps_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/streams/{name}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start
+         * @description Let a stream run, also one that came to its end or failed.
+         */
+        post: operations["start_api_teams__team__streams__name__start_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/streams/{name}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Stop a stream; its file stays, and says that it is stopped.
+         */
+        post: operations["stop_api_teams__team__streams__name__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/streams/{name}/steer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Steer
+         * @description Pause, change the speed, jump, loop: for adapters that can, such as replay.
+         */
+        post: operations["steer_api_teams__team__streams__name__steer_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2474,6 +2578,24 @@ export interface components {
             example: unknown;
         };
         /**
+         * Gap
+         * @description A hole in a feed: before tick `before_index` of a symbol, `missed` ticks (null: unknown) did not come.
+         */
+        Gap: {
+            /** Symbol */
+            symbol: string;
+            /** Reason */
+            reason: string;
+            /** Missed */
+            missed: number | null;
+            /** Since */
+            since: string | null;
+            /** Until */
+            until: string | null;
+            /** Before Index */
+            before_index: number;
+        };
+        /**
          * Health
          * @description That the server answers.
          */
@@ -3123,6 +3245,20 @@ export interface components {
             workers: components["schemas"]["Worker"][];
         };
         /**
+         * Steering
+         * @description What to change of a running stream, where its adapter has it; `seek` is ISO 8601 with zone.
+         */
+        Steering: {
+            /** Paused */
+            paused?: boolean | null;
+            /** Speed */
+            speed?: number | null;
+            /** Seek */
+            seek?: string | null;
+            /** Loop */
+            loop?: boolean | null;
+        };
+        /**
          * StopOrder
          * @description Files whose caching is to stop.
          */
@@ -3139,8 +3275,45 @@ export interface components {
             engine: string;
         };
         /**
+         * StreamAdapterView
+         * @description A stream adapter; its file is the team's own once it was used.
+         */
+        StreamAdapterView: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "input" | "output";
+            /** Summary */
+            summary: string;
+            /** Fields */
+            fields: components["schemas"]["StreamField"][];
+        };
+        /**
+         * StreamField
+         * @description A parameter of a stream adapter: what its form asks for; `kind` secret or secrets: never shown.
+         */
+        StreamField: {
+            /** Name */
+            name: string;
+            /** Kind */
+            kind: string;
+            /** Help */
+            help: string;
+            /** Choices */
+            choices: string[];
+            /** Bounds */
+            bounds: string[];
+            /** Default */
+            default: unknown;
+            /** Required */
+            required: boolean;
+        };
+        /**
          * StreamFile
-         * @description `{team}/streams/{name}.json`; `intervals` are bars that it has besides those of a minute.
+         * @description `{team}/streams/{name}.json`; `intervals` are bars besides those of a minute, one not `enabled` does not run.
          */
         StreamFile: {
             adapter: components["schemas"]["AdapterRef"];
@@ -3156,16 +3329,69 @@ export interface components {
              * @default []
              */
             intervals: string[];
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+        };
+        /**
+         * StreamHealth
+         * @description How a live stream does, as its worker last told; `last_tick` is ns since the epoch, times are seconds.
+         */
+        StreamHealth: {
+            /** State */
+            state: string;
+            /** Stale */
+            stale: boolean;
+            /** Connected At */
+            connected_at: number | null;
+            /** Last Received */
+            last_received: number | null;
+            /** Last Tick */
+            last_tick: string | null;
+            /** Lag Ms */
+            lag_ms: number | null;
+            /** Symbols */
+            symbols: number;
+            /** Ticks */
+            ticks: number;
+            /** Blocks */
+            blocks: number;
+            /** Repeats */
+            repeats: number;
+            /** Out Of Order */
+            out_of_order: number;
+            /** Rejects */
+            rejects: {
+                [key: string]: number;
+            };
+            /** Reconnects */
+            reconnects: number;
+            /** Gaps */
+            gaps: number;
+            /** Recent Gaps */
+            recent_gaps: components["schemas"]["Gap"][];
+            /** Last Error */
+            last_error: string | null;
+            /** Position */
+            position: string | null;
         };
         /**
          * StreamView
          * @description A stream as the page lists it; `adapter` null: a topic that was filled by hand, without a file.
+         *
+         *     Secrets in `parameters` are hidden. `kind` is `input` or `output`; `health` null: its worker told nothing yet.
          */
         StreamView: {
             /** Name */
             name: string;
             /** Adapter */
             adapter: string | null;
+            /** Kind */
+            kind: string;
+            /** Enabled */
+            enabled: boolean;
             /** Parameters */
             parameters: {
                 [key: string]: unknown;
@@ -3179,6 +3405,7 @@ export interface components {
              * @enum {string}
              */
             status: "running" | "starting" | "backoff" | "stopped" | "failed";
+            health: components["schemas"]["StreamHealth"] | null;
         };
         /**
          * SweepContinue
@@ -4560,6 +4787,37 @@ export interface operations {
             };
         };
     };
+    adapters_api_teams__team__stream_adapters_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamAdapterView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     streams_api_teams__team__streams_get: {
         parameters: {
             query?: never;
@@ -4578,6 +4836,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StreamView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stream_api_teams__team__streams__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamView"];
                 };
             };
             /** @description An error */
@@ -4645,6 +4935,140 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gaps_api_teams__team__streams__name__gaps_get: {
+        parameters: {
+            query?: {
+                symbol?: string | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Gap"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_teams__team__streams__name__start_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_api_teams__team__streams__name__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamView"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    steer_api_teams__team__streams__name__steer_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Steering"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamView"];
+                };
             };
             /** @description An error */
             default: {
