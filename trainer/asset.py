@@ -204,6 +204,20 @@ class Asset:
             raise UserError(f"no sample of {self.path} lies between {since} and {until}")
         return found
 
+    def origins(self, numbers: dict[str, int]) -> Iterator[tuple[Rows, Rows]]:
+        """Yield times (ns) and symbols of all samples in file order, a part at a time.
+
+        Parameters
+        ----------
+        numbers
+            Symbol → its number; symbols that are not in it are added.
+        """
+        for start in range(0, self._count, _SCAN_ROWS):
+            texts = self.read("symbol", start, start + _SCAN_ROWS).astype(str)
+            names, codes = np.unique(texts, return_inverse=True)
+            own = np.array([numbers.setdefault(name, len(numbers)) for name in names.tolist()], np.int64)
+            yield self.read("timestamp", start, start + _SCAN_ROWS).astype(np.int64), own[codes]
+
     def chunks(self, names: Sequence[str], rows: Rows | None = None, size: int = 4096) -> Iterator[Batch]:
         """Yield all samples (or those at `rows`, ascending) in file order, `size` at a time, as float32."""
         for first in range(0, self._count if rows is None else len(rows), size):

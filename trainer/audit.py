@@ -23,7 +23,7 @@ from lit.trainer.column_stats import Column, ColumnStats, Source, columns_of
 from lit.trainer.drift import SHIFTED, decile_counts, kolmogorov_smirnov, population_stability
 from lit.trainer.duplicates import DuplicateSamples, add_feature, count_duplicates, hashes
 from lit.trainer.hdf5 import reading
-from lit.trainer.overlap import LabelOverlap, Samples, overlap
+from lit.trainer.overlap import LabelOverlap, overlap
 
 #: Raised when an audit of the same content would say something else.
 VERSION = 1
@@ -167,17 +167,10 @@ def _part(part: Asset) -> AuditedPart:
 
 
 def _overlap(train: Asset, test: Asset, horizon: float | None) -> LabelOverlap | None:
-    numbers: dict[str, int] = {}
-
-    def samples(part: Asset) -> Iterator[Samples]:
-        for start in range(0, len(part), _SCAN_ROWS):
-            names, codes = np.unique(part.read("symbol", start, start + _SCAN_ROWS).astype(str), return_inverse=True)
-            own = np.array([numbers.setdefault(name, len(numbers)) for name in names.tolist()], np.int64)
-            yield part.read("timestamp", start, start + _SCAN_ROWS), own[codes]
-
     if not all(name in part for part in (train, test) for name in ("timestamp", "symbol")):
         return None
-    return overlap(samples(train), samples(test), horizon)
+    numbers: dict[str, int] = {}
+    return overlap(train.origins(numbers), test.origins(numbers), horizon)
 
 
 def _findings(found: Audit) -> list[AuditFinding]:
@@ -189,17 +182,13 @@ def _of_parts(found: Audit) -> Iterator[AuditFinding]:
         if not part.samples:
             yield AuditFinding("empty", name, f"The {name} part has no samples: choose another split.")
         if not part.intact:
-            yield AuditFinding(
-                "digest", name, f"The content of {name}.h5 is not what its digest says: it was changed."
-            )
+            yield AuditFinding("digest", name, f"The content of {name}.h5 is not what its digest says: it was changed.")
 
 
 def _of_samples(found: Audit) -> Iterator[AuditFinding]:
     met, same = found.overlap, found.duplicates
     if not any(feature.horizon_seconds for feature in found.features):
-        yield AuditFinding(
-            "horizon", "labels", "How far labels look ahead is not known, nor so are leaks."
-        )
+        yield AuditFinding("horizon", "labels", "How far labels look ahead is not known, nor so are leaks.")
     if met and met.samples:
         reach = f"{met.horizon_seconds:,.0f} s" if met.horizon_seconds else "at least their own time"
         yield AuditFinding(
@@ -222,13 +211,9 @@ def _of(feature: AuditedFeature, found: Audit) -> Iterator[AuditFinding]:
             if missing := stats.nan_share + stats.inf_share:
                 yield AuditFinding("missing", where, f"{missing:.2%} of its values in {part} are NaN or infinite.")
         if column.train.constant:
-            yield AuditFinding(
-                "constant", where, f"It is {column.train.min:g} in every training sample."
-            )
+            yield AuditFinding("constant", where, f"It is {column.train.min:g} in every training sample.")
         elif column.train.outliers > _MANY_OUTLIERS:
-            yield AuditFinding(
-                "outliers", where, f"{column.train.outliers:.1%} of its values lie far out: scale it."
-            )
+            yield AuditFinding("outliers", where, f"{column.train.outliers:.1%} of its values lie far out: scale it.")
         if column.psi is not None and column.psi > max(SHIFTED, 3 * _noise(found)):
             text = f"It drifts from train to test: population stability index {column.psi:.2f}, KS {column.ks:.2f}."
             yield AuditFinding("drift", where, text)
@@ -240,9 +225,7 @@ def _balance(feature: AuditedFeature, where: str, stats: ColumnStats) -> Iterato
         value, count = min(stats.classes, key=lambda pair: pair[1])
         if count / stats.values < _RARE_CLASS:
             share = f"{count / stats.values:.1%}"
-            yield AuditFinding(
-                "balance", where, f"Only {share} of the labels are {value:g}: weigh the classes."
-            )
+            yield AuditFinding("balance", where, f"Only {share} of the labels are {value:g}: weigh the classes.")
 
 
 def _noise(found: Audit) -> float:

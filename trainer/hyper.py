@@ -14,7 +14,10 @@ import numpy.typing as npt
 from lit.streams.errors import UserError
 
 #: Metrics of which more is better; of all others, less.
-RISING = ("accuracy", "precision", "recall", "f1", "auc", "brier_skill", "r2", "persistence_skill", "balanced_accuracy")
+RISING = (
+    *("accuracy", "precision", "recall", "f1", "auc", "brier_skill", "balanced_accuracy"),
+    *("r2", "correlation", "rank_correlation", "persistence_skill", "direction"),
+)
 PLATEAU_EPOCHS = 3
 
 

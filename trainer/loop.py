@@ -24,6 +24,7 @@ from lit.trainer.hyper import Hyper, class_weights
 from lit.trainer.metrics import evaluate
 from lit.trainer.normalisation import fit_normalisation
 from lit.trainer.objective import Objective, objective
+from lit.trainer.persistence import joined, labelled, last_known
 
 #: A step that ends an epoch is always checkpointed; within an epoch, after this many seconds.
 CHECKPOINT_SECONDS = 60.0
@@ -32,12 +33,16 @@ Row = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What to train and validate on: a part of an asset each, all of it or some rows (ascending)."""
+    """What to train and validate on: a part of an asset each, all of it or some rows (ascending).
+
+    `horizon` says after how many seconds a label is known, if that is; it is asked for if the label is a quantity.
+    """
 
     train: Asset
     validation: Asset
     train_rows: Rows | None = None
     validation_rows: Rows | None = None
+    horizon: Callable[[], float | None] = lambda: None
 
 
 class Training:
@@ -75,6 +80,7 @@ class Training:
         self.objective.check(targets, self._label, node)
         self.objective.check(self._validation_targets, self._label, node)
         self._baseline = self.objective.baseline(targets)
+        self._persistence = self._last_known(targets)
         self._weights = class_weights(hyper.class_weights, self.objective.classes(targets).astype(np.float32))
         self._samples = len(targets)
         self._state = Checkpoint.load(checkpoint)
@@ -171,7 +177,8 @@ class Training:
 
     def _measured(self, prefix: str, targets: Any, predictions: Any, loss: float) -> Row:
         truths = self.objective.truths(targets)
-        found = evaluate(self.objective.task, truths, predictions, self._baseline, self.hyper.threshold)
+        same = self._persistence if prefix else None  # as base_…: a guess is compared on validation samples
+        found = evaluate(self.objective.task, truths, predictions, self._baseline, self.hyper.threshold, same)
         return {f"{prefix}loss": loss} | {
             f"{prefix}{name}": value
             for name, value in found.items()
@@ -185,6 +192,16 @@ class Training:
                 f"{asset.path.name} of the asset has no samples: choose another split, or build with more data"
             )
         return self.objective.targets(np.concatenate(parts))
+
+    def _last_known(self, targets: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Return what the last known labels say of the validation samples, where the label is a quantity."""
+        horizon = self._data.horizon() if self.objective.task == "regression" else None
+        if horizon is None:
+            return None
+        data, numbers = self._data, dict[str, int]()
+        train = labelled(data.train, data.train_rows, targets, numbers)
+        asked = labelled(data.validation, data.validation_rows, self._validation_targets, numbers)
+        return last_known(joined(train, asked), asked, horizon) if train and asked else None
 
     def _weigh(self, targets: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not self._weights:

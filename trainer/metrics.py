@@ -48,7 +48,8 @@ def evaluate(
     threshold
         Prediction from which a binary label counts as predicted yes.
     persistence
-        (n, columns), regression only: what "nothing changes" predicts.
+        (n, columns), regression only: what "nothing changes" predicts (`lit.trainer.persistence`); NaN where it is not
+        known.
     """
     y, p = labels.astype(np.float64), predictions.astype(np.float64)
     if task == "binary":
@@ -101,13 +102,53 @@ def _regression(
         "mae": float(np.mean(np.abs(p - y))),
         "rmse": squared**0.5,
         "r2": 1 - _ratio(squared, base),
+        "correlation": correlation(y, p),
+        "rank_correlation": correlation(_ranks(y), _ranks(p)),
         "base_mae": float(np.mean(np.abs(baseline.mean - y))),
         "base_rmse": base**0.5,
     }
-    if persistence is not None:
-        same = float(np.mean((persistence.astype(np.float64) - y) ** 2))
-        found |= {"persistence_rmse": same**0.5, "persistence_skill": 1 - _ratio(squared, same)}
-    return found
+    return found if persistence is None else found | _against(persistence.astype(np.float64), y, p)
+
+
+def _against(same: Values, y: Values, p: Values) -> dict[str, float]:
+    """Compare with persistence where it is known; empty if it never is.
+
+    `direction` is how often the prediction lies on that side of the last known label on which the label came to lie,
+    among labels that differ from it; `base_direction` is what always saying the side seen more often would get.
+    """
+    known = np.isfinite(same).all(axis=1)
+    if not known.any():
+        return {}
+    same, y, p = same[known], y[known], p[known]
+    squared = float(np.mean((same - y) ** 2))
+    moved = y != same
+    up, said_up = (y > same)[moved], (p > same)[moved]
+    ups = float(up.mean()) if up.size else 0.0
+    return {
+        "persistence_mae": float(np.mean(np.abs(same - y))),
+        "persistence_rmse": squared**0.5,
+        "persistence_skill": 1 - _ratio(float(np.mean((p - y) ** 2)), squared),
+        "direction": float(np.mean(up == said_up)) if up.size else 0.0,
+        "base_direction": max(ups, 1 - ups) if up.size else 0.0,
+    }
+
+
+def correlation(first: Values, second: Values) -> float:
+    """Return Pearson's correlation, the mean over columns (n, columns); 0 for a column that does not vary."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    varies = scale > 0
+    return float(np.mean(np.where(varies, (a * b).sum(axis=0) / np.where(varies, scale, 1.0), 0.0)))
+
+
+def _ranks(values: Values) -> Values:
+    """Return the ranks of each column (n, columns) from 1, ties having their mean."""
+    return np.stack([_mean_ranks(column) for column in values.T], axis=1)
+
+
+def _mean_ranks(values: Values) -> Values:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[group]
 
 
 def auc(is_so: npt.NDArray[np.bool_], scores: Values) -> float:
@@ -116,9 +157,7 @@ def auc(is_so: npt.NDArray[np.bool_], scores: Values) -> float:
     negative = len(is_so) - positive
     if not positive or not negative:
         return 0.5
-    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2  # the mean rank of each group of ties
-    total = float(ranks[group][is_so].sum())
+    total = float(_mean_ranks(scores)[is_so].sum())
     return (total - positive * (positive + 1) / 2) / (positive * negative)
 
 

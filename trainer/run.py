@@ -13,6 +13,7 @@ import sys
 import traceback
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,10 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
         seed_everything(_seed(definition, components))
         compiled = compile_canvas(canvas, components, train.features)
         hyper = Hyper.of(compiled.settings, definition.get("epochs"))
-        data = Data(train, test)
+        horizon = partial(_horizon, folder, train.schema, compiled.label.name)
+        data = Data(train, test, horizon=horizon)
         if definition.get("fold"):
-            data = Data(train, train, *rows_of(Fold(**definition["fold"]), train.read("timestamp")))
+            data = Data(train, train, *rows_of(Fold(**definition["fold"]), train.read("timestamp")), horizon)
         describe(folder, compiled, data, promoted)
         output = node_of_role(canvas, components, "output")
         checkpoint = folder.state / "checkpoint.npz"
@@ -126,6 +128,19 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
             folder.emit("epoch", **row)
 
         return training.run(on_epoch, asked)
+
+
+def _horizon(folder: RunFolder, schema: dict[str, Any], label: str) -> float | None:
+    from lit.trainer.horizon import horizons_of
+
+    try:
+        found = horizons_of(schema).get(label)
+    except (LitError, KeyError, TypeError) as error:  # an asset made by hand, or a script that does not run any more
+        folder.log(f"how far {label} looks ahead is not known ({error})")
+        found = None
+    if found is None:
+        folder.log(f"{label} is not compared with its last known value: when that is known is not known")
+    return found
 
 
 def _seed(definition: dict[str, Any], components: dict[str, Any]) -> int:
