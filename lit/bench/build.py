@@ -5,7 +5,6 @@ Both begin with ticks on disk (a topic, a Parquet file) and end with `train.h5`;
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -32,7 +31,8 @@ from lit.streams.sources import load_adapter
 from lit.streams.tick import TickBlock
 from lit.streams.workspace import Workspace
 
-TEAM, ADAPTER, SCHEMA = "bench", "refinitiv", "walkthrough"
+LONG, SHORT = "long", "short"
+ADAPTER, SCHEMA = "refinitiv", "walkthrough"
 #: The schema of the walkthrough: a sample a minute, 100 minute bars, a 100-long ATR, a label.
 FEATURES = {
     "per_minute": ("per_unit", {"unit": "minute"}),
@@ -44,12 +44,13 @@ _WEEK_NS = 7 * 86_400 * 1_000_000_000
 
 
 class Built(msgspec.Struct):
-    """Ticks, samples, seconds, and the largest memory of a process, in bytes."""
+    """Ticks, samples, seconds, those of processors (the broker's excepted), and a process' largest memory in bytes."""
 
     ticks: int
     samples: int
     seconds: float
     memory: int
+    cpu: float
 
     @property
     def rate(self) -> float:
@@ -87,7 +88,7 @@ def prepare(bootstrap: str, workspace: Workspace, samples: Sequence[Path], ticks
     whole = sum(map(len, tapes))
     adapter = load_adapter(workspace, ADAPTER)
     origin = origin_of(verified(samples[0], adapter), adapter)
-    topic = topics.ticks(TEAM, ADAPTER)
+    topic = topics.ticks(workspace.team, ADAPTER)
     topics.create_topics(bootstrap, topic)
     sender = producer(bootstrap)
     segments = []
@@ -95,7 +96,7 @@ def prepare(bootstrap: str, workspace: Workspace, samples: Sequence[Path], ticks
         count = ticks * len(tape) // whole
         segments.append((tape.symbol, count))
         with pq.ParquetWriter(
-            workspace.data / f"{tape.symbol}.parquet", pa.schema(list(tape.batch.schema)[:3])
+            workspace.root / f"{tape.symbol}.parquet", pa.schema(list(tape.batch.schema)[:3])
         ) as file:
             for block in long_blocks(tape, count, origin):
                 message = encode(block)
@@ -123,19 +124,19 @@ def built(bootstrap: str, workspace: Workspace, workers: int) -> Built:
     began = time.perf_counter()
     done = build(workspace, SCHEMA, bootstrap, workers=workers)
     seconds = time.perf_counter() - began
-    return Built(done.ticks, done.samples, seconds, _memory())
+    return Built(done.ticks, done.samples, seconds, *_costs())
 
 
 def reference(workspace: Workspace) -> Built:
     """Make the same arrays by the plain script."""
     began = time.perf_counter()
     ticks = samples = 0
-    with h5py.File(workspace.data / "reference.h5", "w") as file:
-        for path in sorted(workspace.data.glob("*.parquet")):
+    with h5py.File(workspace.root / "reference.h5", "w") as file:
+        for path in sorted(workspace.root.glob("*.parquet")):
             frame = pl.read_parquet(path)
             ticks += len(frame)
             samples += dataset_of(frame, file.create_group(path.stem))
-    return Built(ticks, samples, time.perf_counter() - began, _memory())
+    return Built(ticks, samples, time.perf_counter() - began, *_costs())
 
 
 def same(workspace: Workspace) -> bool:
@@ -144,7 +145,7 @@ def same(workspace: Workspace) -> bool:
     with (
         h5py.File(queue / "train.h5") as train,
         h5py.File(queue / "test.h5") as test,
-        h5py.File(workspace.data / "reference.h5") as plain,
+        h5py.File(workspace.root / "reference.h5") as plain,
     ):
         symbols = np.concatenate([train["symbol"].asstr()[:], test["symbol"].asstr()[:]])
         for name in FEATURES:
@@ -155,15 +156,14 @@ def same(workspace: Workspace) -> bool:
     return True
 
 
-def _memory() -> int:
-    """Return the largest memory of this process or of one that it started, in bytes."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+def _costs() -> tuple[int, float]:
+    """Return the largest memory of this process or of one that it started, in bytes, and the processors' seconds."""
+    used = [resource.getrusage(kind) for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return max(one.ru_maxrss for one in used) * 1024, sum(one.ru_utime + one.ru_stime for one in used)
 
 
 if __name__ == "__main__":
-    kind, bootstrap, folder = sys.argv[1:4]
-    own = Workspace(Path(folder), TEAM)
-    os.environ["LIT_DATA"] = folder
-    outcome = reference(own) if kind == "reference" else built(bootstrap, own, int(kind))
+    kind, address, folder, team = sys.argv[1:5]
+    own = Workspace(Path(folder), team)
+    outcome = reference(own) if kind == "reference" else built(address, own, int(kind))
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")

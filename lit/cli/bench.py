@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lit.cli.bench_build import build
 from lit.cli.bench_data import data
 from lit.cli.bench_live import live
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     bench = typer.Typer(no_args_is_help=True, help="What the platform costs, as ratios to references of the same run.")
     bench.command("bars")(bars)
+    bench.command("build")(build)
     bench.command("data")(data)
     bench.command("ingest")(ingest)
     bench.command("live")(live)
