@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from lit.api.errors import ConflictError, NotFoundError
-from lit.streams.cache import write_file
+from lit.streams.cached import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.parameters import effective
 from lit.streams.raw_files import free_bytes, raw_path, raw_root

@@ -10,12 +10,9 @@ it. Where the topic ended when it began is noted first, so that no more of it ne
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -23,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from lit.streams.cached import CachedFile, begin_path, cached_files, note, write_file
 from lit.streams.errors import FaultError, LitError
 from lit.streams.ingest import FileReport, read_ticks, verified
 from lit.streams.ingest_bytes import SourceFile
@@ -35,55 +33,17 @@ from lit.streams.store import TickStore
 from lit.streams.tick import TickBlock
 from lit.streams.workspace import Workspace
 
+__all__ = [
+    "CacheProgress",
+    "CachedFile",
+    "CachingStoppedError",
+    "await_cached",
+    "cache_file",
+    "cached_files",
+    "origin_of",
+]
+
 _POLL_SECONDS = 0.2
-
-
-class CachedFile(msgspec.Struct, frozen=True):
-    """What is known of a file that was sent.
-
-    Parameters
-    ----------
-    segments
-        (symbol, ticks) in order of first appearance.
-    first, last
-        Time of its first and last tick, ns as text.
-    cached
-        Whether the store has been seen to hold all of its ticks.
-    parameters
-        Those of the adapter that differ from its defaults.
-    mtime_ns
-        When the file was last changed, as it was sent.
-    adapter_digest
-        Of the adapter and its parameters, as they were.
-    skipped
-        Rows that are no ticks, by reason.
-    """
-
-    path: str
-    adapter: str
-    origin: str
-    size: int
-    rows: int
-    ticks: int
-    late: int
-    rejects: dict[str, int]
-    segments: list[tuple[str, int]]
-    first: str
-    last: str
-    cached: bool = False
-    parameters: dict[str, Any] = {}
-    mtime_ns: int = 0
-    skipped: dict[str, int] = {}
-    adapter_digest: str = ""
-
-    @property
-    def current(self) -> bool:
-        """Whether the file is as it was when it was sent."""
-        try:
-            state = Path(self.path).stat()
-        except OSError:
-            return False
-        return state.st_size == self.size and self.mtime_ns in (0, state.st_mtime_ns)
 
 
 @dataclass
@@ -142,9 +102,15 @@ def cache_file(
     adapter = load_adapter(workspace, adapter_name, parameters)
     file = verified(path, adapter)
     origin = origin_of(file, adapter)
-    known = cached_files(workspace).get(str(path))
-    if known and known.origin == origin:
+    entries = cached_files(workspace)
+    known = entries.get(str(path))
+    if known and known.origin == origin and known.current:
         return known
+    twin = next((entry for entry in entries.values() if entry.origin == origin and entry.adapter == adapter_name), None)
+    if twin:  # the same content elsewhere, or the same file touched: its ticks are there
+        entry = msgspec.structs.replace(twin, path=str(path), size=file.size, mtime_ns=file.mtime_ns)
+        note(workspace, entry)
+        return entry
     report = FileReport(path)
     progress = progress or CacheProgress()
     progress.total = file.raw_size
@@ -198,14 +164,14 @@ def cache_file(
         skipped=dict(report.skipped),
         adapter_digest=adapter.digest,
     )
-    _note(workspace, entry)
+    note(workspace, entry)
     return entry
 
 
 def _begin(workspace: Workspace, origin: str, tail: Tail) -> dict[int, int]:
     """Return where in the topic an origin's first tick can be, by partition; noted when its first caching begins."""
     tail.close()
-    path = caching_folder(workspace) / f"{origin.removeprefix('sha256:')}.begin.json"
+    path = begin_path(workspace, origin)
     try:
         begin = msgspec.json.decode(path.read_bytes(), type=dict[int, int])
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -237,68 +203,5 @@ def await_cached(workspace: Workspace, entry: CachedFile, store: TickStore, seco
             )
         time.sleep(_POLL_SECONDS)
     entry = msgspec.structs.replace(entry, cached=True)
-    _note(workspace, entry)
+    note(workspace, entry)
     return entry
-
-
-def settle(workspace: Workspace, entry: CachedFile, store: TickStore) -> bool:
-    """Note a file that was sent as cached if the store holds all of its ticks by now; return whether it does."""
-    if not entry.cached and store.count(entry.adapter, entry.origin) == entry.ticks:
-        _note(workspace, msgspec.structs.replace(entry, cached=True))
-        return True
-    return entry.cached
-
-
-def cached_files(workspace: Workspace) -> dict[str, CachedFile]:
-    """Return what is known of files that were sent, by path."""
-    path = _registry(workspace)
-    if not path.exists():
-        return {}
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, CachedFile])
-
-
-def forget_file(workspace: Workspace, path: Path) -> CachedFile | None:
-    """Forget that a file was sent and return what was known of it; its ticks stay where they are."""
-    with _locked(workspace):
-        entries = cached_files(workspace)
-        entry = entries.pop(str(path), None)
-        if entry is not None:
-            _write(workspace, entries)
-    return entry
-
-
-def caching_folder(workspace: Workspace) -> Path:
-    """Return the folder that says what is to be cached and how far it is."""
-    folder = workspace.folder("raw") / ".caching"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the new one, also after a crash."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _note(workspace: Workspace, entry: CachedFile) -> None:
-    with _locked(workspace):
-        _write(workspace, {**cached_files(workspace), entry.path: entry})
-
-
-def _write(workspace: Workspace, entries: dict[str, CachedFile]) -> None:
-    write_file(_registry(workspace), msgspec.json.format(msgspec.json.encode(entries), indent=1))
-
-
-def _registry(workspace: Workspace) -> Path:
-    return workspace.folder("raw") / ".cached.json"
-
-
-@contextmanager
-def _locked(workspace: Workspace) -> Iterator[None]:
-    with (workspace.folder("raw") / ".cached.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -19,14 +19,8 @@ from typing import Any, Literal
 import msgspec
 import psutil
 
-from lit.streams.cache import (
-    CachedFile,
-    CacheProgress,
-    CachingStoppedError,
-    cache_file,
-    caching_folder,
-    write_file,
-)
+from lit.streams.cache import CacheProgress, CachingStoppedError, cache_file
+from lit.streams.cached import CachedFile, caching_folder, write_file
 from lit.streams.errors import LitError, UserError
 from lit.streams.parameters import effective
 from lit.streams.sources import declared_parameters

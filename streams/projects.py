@@ -86,5 +86,4 @@ def save_project(workspace: Workspace, name: str, project: Project) -> Path:
 
 def delete_project(workspace: Workspace, name: str) -> None:
     """Delete a project; its files and features stay."""
-    load_project(workspace, name)
-    project_path(workspace, name).unlink()
+    project_path(workspace, name).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lit.streams import caching
-from lit.streams.cache import CachedFile, cached_files, forget_file
+from lit.streams.cached import CachedFile, cached_files, forget_file
 from lit.streams.caching import Status, Wish
 from lit.streams.errors import UserError
 from lit.streams.sources import adapter_for
@@ -111,7 +111,7 @@ def raw_file(workspace: Workspace, path: Path) -> RawFile:
 
 
 def delete_raw_file(workspace: Workspace, path: Path) -> CachedFile | None:
-    """Delete a file that nothing uses; return what was known of it, so that its ticks can be dropped.
+    """Delete a file that nothing uses; return what was known of it if its ticks are to be dropped, being no other's.
 
     Raises
     ------
@@ -125,9 +125,7 @@ def delete_raw_file(workspace: Workspace, path: Path) -> CachedFile | None:
         raise UserError(f"file {found.path!r} is being cached: stop that first")
     caching.forget(workspace, str(path))
     path.unlink(missing_ok=True)
-    entry = forget_file(workspace, path)
-    same = any(other.origin == entry.origin for other in cached_files(workspace).values()) if entry else True
-    return None if same else entry
+    return forget_file(workspace, path)
 
 
 def _walk(root: Path) -> Iterator[Path]:

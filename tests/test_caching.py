@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lit.streams import caching, topics
-from lit.streams.cache import CachedFile, cached_files
+from lit.streams.cached import CachedFile, cached_files, note
 from lit.streams.clients import bounds, consumer
 from lit.streams.codec import decode
 from lit.streams.errors import FaultError, UserError
@@ -133,12 +133,11 @@ def entry_of(workspace: Workspace, path: Path, cached: bool = True) -> CachedFil
 
 def run(workspace: Workspace, wish: caching.Wish, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
     """Run a caching whose sending ends in `outcome`."""
-    import lit.streams.cache as cache
 
     def cache_file(*_: Any, **__: Any) -> CachedFile:
         if isinstance(outcome, Exception):
             raise outcome
-        cache._note(workspace, outcome)
+        note(workspace, outcome)
         return outcome  # type: ignore[no-any-return]
 
     monkeypatch.setattr(caching, "cache_file", cache_file)

@@ -15,7 +15,7 @@ from lit.api.errors import ConflictError, NotFoundError
 from lit.api.schemas import Strict
 from lit.api.services import Services
 from lit.streams import caching
-from lit.streams.cache import cached_files, settle
+from lit.streams.cached import cached_files, settle
 from lit.streams.errors import UserError
 from lit.streams.quarantine import quarantine_path
 from lit.streams.raw_files import RawFile, delete_raw_file, raw_file, raw_files, raw_path

@@ -110,6 +110,8 @@ def files_list(
         typer.echo(f"{delete} deleted")
         return
     console = Console()
+    if not console.is_terminal:
+        console.width = 160
     while True:
         found = raw_files(workspace)
         if as_json:
@@ -202,21 +204,21 @@ def _table(found: Sequence[RawFile]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("file", "left"), ("size", "right"), ("adapter", "left"), ("state", "left"),
-                          ("ticks", "right"), ("from", "left"), ("to", "left"), ("symbols", "left")):  # fmt: skip
-        fold = "fold" if name in ("file", "symbols") else "ellipsis"
-        table.add_column(name, justify=justify, overflow=fold, no_wrap=name in ("from", "to"))  # type: ignore[arg-type]
+    for name in ("file", "size", "adapter", "state", "ticks", "days", "symbols"):
+        wide = name in ("file", "symbols")
+        justify = "right" if name in ("size", "ticks") else "left"
+        table.add_column(name, justify=justify, overflow="fold" if wide else "ellipsis", no_wrap=not wide)  # type: ignore[arg-type]
     for file in found:
         symbols = list(file.symbols)
         more = f" +{len(symbols) - 3}" if len(symbols) > 3 else ""
+        days = dict.fromkeys(day[:10] for day in (file.first, file.last) if day)
         table.add_row(
             file.path,
             f"{file.size:,}",
             file.adapter,
             _state(file),
             "" if file.ticks is None else f"{file.ticks:,}",
-            (file.first or "")[:19],
-            (file.last or "")[:19],
+            " … ".join(days),
             ", ".join(symbols[:3]) + more,
         )
     return table
