@@ -117,8 +117,8 @@ def serve(role: str, bootstrap: str) -> None:
 
 
 @contextmanager
-def processes(bootstrap: str) -> Iterator[None]:
-    """Run the measured processes; yields once both have their partitions."""
+def processes(bootstrap: str, symbols: int) -> Iterator[dict[str, int]]:
+    """Run the measured processes; once both work, yields each symbol's next index."""
     from lit.processors.bars import BarsConfig
     from lit.serving.config import DeploymentConfig
 
@@ -129,8 +129,10 @@ def processes(bootstrap: str) -> Iterator[None]:
         subprocess.Popen([sys.executable, "-m", "lit.bench.live", role, bootstrap]) for role in ("bars", "deployment")
     ]
     try:
-        _await_states(bootstrap, children)
-        yield
+        _await_states(bootstrap, topics.state(TEAM, "deployment", NAME).name, children)
+        first = _history(bootstrap, symbols)
+        _await_states(bootstrap, topics.state(TEAM, "bars", STREAM).name, children)
+        yield first
     finally:
         for child in children:
             child.terminate()
@@ -138,12 +140,12 @@ def processes(bootstrap: str) -> Iterator[None]:
             child.wait(30)
 
 
-def _await_states(bootstrap: str, children: list[subprocess.Popen[bytes]]) -> None:
+def _await_states(bootstrap: str, topic: str, children: list[subprocess.Popen[bytes]]) -> None:
     from lit.processors.delivery import read_partition
     from lit.streams.errors import FaultError
 
-    state, deadline = topics.state(TEAM, "deployment", NAME), time.monotonic() + 120
-    while not all(any(read_partition(bootstrap, state.name, number)) for number in range(topics.PARTITIONS)):
+    deadline = time.monotonic() + 120
+    while not all(any(read_partition(bootstrap, topic, number)) for number in range(topics.PARTITIONS)):
         if any(child.poll() is not None for child in children) or time.monotonic() > deadline:
             raise FaultError("a measured process did not start: its error is above")
         time.sleep(0.2)
@@ -249,6 +251,20 @@ def _feed(bootstrap: str, clock: _Clock, rate: int, seconds: float, symbols: int
         first[symbol] = index + together
         number += 1
     sender.flush(10)
+
+
+def _history(bootstrap: str, symbols: int) -> dict[str, int]:
+    """Send a tick a second of the time before, so that features have their bars; return each symbol's next index."""
+    sender, topic, now = producer(bootstrap), topics.ticks(TEAM, STREAM).name, time.time_ns()
+    stamps = np.arange(now - 2 * _ROWS * 1_000_000_000, now, 1_000_000_000)
+    first: dict[str, int] = {}
+    for number in range(symbols):
+        symbol = f"S{number:03}"
+        message = encode(tick_block(symbol, 0, stamps, np.full(len(stamps), 100.0), np.ones(len(stamps))))
+        sender.produce(topic, key=message.key, value=message.value, headers=message.headers)
+        first[symbol] = len(stamps)
+    sender.flush(10)
+    return first
 
 
 if __name__ == "__main__":

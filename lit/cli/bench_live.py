@@ -24,8 +24,11 @@ def live(
     from lit.streams.broker import kafka
 
     alone = model_ms(symbols)
-    first: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), None) as bootstrap, processes(bootstrap):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        kafka(Path(folder), None) as bootstrap,
+        processes(bootstrap, symbols) as first,
+    ):
         found = [measure(bootstrap, one, seconds, symbols, first, alone) for one in rate or [1_000, 10_000]]
     if as_json:
         typer.echo(json.dumps([{**msgspec.to_builtins(one), "ratios": one.ratios} for one in found]))
