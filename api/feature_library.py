@@ -32,6 +32,7 @@ from lit.features.saving import (
     save_script_judged,
     tried,
     users_of_script,
+    users_of_scripts,
 )
 from lit.features.scripts import Outline, ScriptError, read_outline, source_digest
 from lit.streams.errors import UserError
@@ -40,13 +41,9 @@ from lit.streams.workspace import Workspace, checked_name
 
 def list_scripts(workspace: Workspace) -> list[ScriptListed]:
     """Return every script that the team may use; a broken one with its error."""
+    users = users_of_scripts(workspace)
     return [
-        ScriptListed(
-            name=name,
-            plugin=plugin or None,
-            features=users_of_script(workspace, name),
-            **_described(path),
-        )
+        ScriptListed(name=name, plugin=plugin or None, features=users.get(name, []), **_described(path))
         for name, (plugin, path) in script_files(workspace).items()
     ]
 
@@ -99,29 +96,29 @@ def validate(name: str, source: str, params: dict[str, Any] | None) -> Validatio
 
 def list_features(workspace: Workspace) -> list[FeatureView]:
     """Return the team's features; a broken one with its error."""
-    return [view_feature(workspace, name) for name in feature_names(workspace)]
+    schemas = versions.schemas_by_feature(workspace)
+    return [_feature_view(workspace, name, schemas.get(name, [])) for name in feature_names(workspace)]
 
 
 def view_feature(workspace: Workspace, name: str) -> FeatureView:
     """Return a feature, or raise `NotFoundError`."""
-    saved = _existing_feature(workspace, name)
-    columns: list[str] = []
-    needs: list[str] = []
-    error, verdict = None, None
+    _existing_feature(workspace, name)
+    return _feature_view(workspace, name, versions.schemas_by_feature(workspace).get(name, []))
+
+
+def _feature_view(workspace: Workspace, name: str, schemas: list[str]) -> FeatureView:
+    view = FeatureView(name=name, script="", params={}, columns=[], needs=[], schemas=schemas, verdict=None, error=None)
     try:
-        outline = find_outline(workspace, saved["script"])
-        needs, columns = outline.form.features(outline.form.check(saved["params"])), list(outline.columns)
+        saved = read_feature(workspace, name)
+        view.script, view.params = saved["script"], saved["params"]
+        outline = find_outline(workspace, view.script)
+        view.columns = list(outline.columns)
+        view.needs = outline.form.features(outline.form.check(view.params))
         verdict = kept_verdict(workspace, name)
-    except UserError as wrong:
-        error = str(wrong)
-    return FeatureView(
-        **saved,
-        columns=columns,
-        needs=needs,
-        schemas=versions.schemas_with(workspace, name),
-        verdict=None if verdict is None else Verdict(**verdict),
-        error=error,
-    )
+        view.verdict = None if verdict is None else Verdict(**verdict)
+    except UserError as error:
+        view.error = str(error)
+    return view
 
 
 def save_feature(
@@ -136,7 +133,7 @@ def save_feature(
 
 def judge_feature(workspace: Workspace, name: str, data: TrialData | None) -> Verdict:
     """Judge a saved feature again, and keep the verdict."""
-    saved = _existing_feature(workspace, name)
+    saved = read_feature(workspace, _existing_feature(workspace, name))
     with tempfile.TemporaryDirectory() as folder:
         tapes = [] if data is None else data.excerpts(Path(folder))
         verdict = judged(workspace, name, saved["script"], saved["params"], tapes)
@@ -184,7 +181,7 @@ def _subject(workspace: Workspace, trial: Trial) -> tuple[str, str, dict[str, An
     if (trial.feature is None) == (trial.script is None):
         raise UserError("name what to try: either a feature or a script")
     if trial.feature is not None:
-        saved = _existing_feature(workspace, trial.feature)
+        saved = read_feature(workspace, _existing_feature(workspace, trial.feature))
         return trial.feature, saved["script"], {**saved["params"], **trial.params}
     script = checked_name(trial.script or "", "script")
     if trial.source is None:
@@ -199,10 +196,10 @@ def _existing_script(workspace: Workspace, name: str) -> tuple[str, Path]:
     return files[name]
 
 
-def _existing_feature(workspace: Workspace, name: str) -> dict[str, Any]:
+def _existing_feature(workspace: Workspace, name: str) -> str:
     if checked_name(name, "feature") not in feature_names(workspace):
         raise NotFoundError(f"team {workspace.team!r} has no feature {name!r}")
-    return read_feature(workspace, name)
+    return name
 
 
 def _described(path: Path) -> dict[str, Any]:

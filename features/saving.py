@@ -126,9 +126,20 @@ def save_script_judged(workspace: Workspace, name: str, source: str) -> tuple[Ou
     return outline, [verdict for _, verdict in judged_cases.values()]
 
 
+def users_of_scripts(workspace: Workspace) -> dict[str, list[str]]:
+    """Return script → the team's features that are made by it; a feature whose file is damaged uses nothing."""
+    found: dict[str, list[str]] = {}
+    for feature in feature_names(workspace):
+        try:
+            found.setdefault(read_feature(workspace, feature)["script"], []).append(feature)
+        except UserError:
+            continue
+    return found
+
+
 def users_of_script(workspace: Workspace, name: str) -> list[str]:
     """Return the team's features that are made by a script."""
-    return [feature for feature in feature_names(workspace) if read_feature(workspace, feature)["script"] == name]
+    return users_of_scripts(workspace).get(name, [])
 
 
 def keep_verdict(workspace: Workspace, name: str, features: Described, verdict: Mapping[str, Any]) -> None:

@@ -106,8 +106,9 @@ def delete_feature(workspace: Workspace, name: str) -> None:
     UserError
         If there is no such feature.
     """
-    read_feature(workspace, name)
-    if schemas := schemas_with(workspace, name):
+    if name not in feature_names(workspace):
+        read_feature(workspace, name)  # says that there is none, and which there are
+    if schemas := schemas_by_feature(workspace).get(name):
         raise InUseError(f"feature {name!r} is in schema {', '.join(map(repr, schemas))}: take it out there first")
     if users := features_from(workspace, name):
         raise InUseError(f"feature {', '.join(map(repr, users))} is computed from {name!r}: delete that first")
@@ -115,14 +116,16 @@ def delete_feature(workspace: Workspace, name: str) -> None:
     forget_verdict(workspace, name)
 
 
-def schemas_with(workspace: Workspace, feature: str) -> list[str]:
-    """Return the team's schemas that have a feature."""
-    found = []
+def schemas_by_feature(workspace: Workspace) -> dict[str, list[str]]:
+    """Return feature → the team's schemas that have it."""
+    found: dict[str, list[str]] = {}
     for path in sorted((workspace.root / "schemas").glob("*.json")):
         try:
-            found += [path.stem] if feature in load_schema(workspace, path.stem).features else []
+            features = load_schema(workspace, path.stem).features
         except UserError:  # a schema that can't be read can't be built either
             continue
+        for feature in features:
+            found.setdefault(feature, []).append(path.stem)
     return found
 
 

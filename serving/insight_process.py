@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -54,11 +55,18 @@ class InsightProcesses:
             If the process does not start, or too much is asked at once.
         """
         with self._lock:
+            if team not in self._kept:
+                self._make_room()
             process = self._kept.pop(team, None) or _Process()
             self._kept[team] = process
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)[1].end()
         return process.ask(question, arguments, self._seconds)
+
+    def _make_room(self) -> None:
+        while len(self._kept) >= KEPT:
+            idle = next((team for team, process in self._kept.items() if not process.busy), None)
+            if idle is None:
+                raise FaultError(f"insights of {KEPT} other teams are under way: try again in a moment")
+            self._kept.pop(idle).end()
 
     def close(self) -> None:
         """End all processes."""
@@ -87,7 +95,13 @@ class _Process:
         """The child's process id; 0: none runs."""
         return self._child.pid if self._child and self._child.poll() is None else 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._waiting) or self._lock.locked()
+
     def ask(self, question: str, arguments: dict[str, Any], seconds: float) -> Any:
+        """Return the answer to a question (see `InsightProcesses.ask`)."""
         answer: Future[Any] = Future()
         with self._lock:
             if len(self._waiting) >= WAITING:
@@ -95,17 +109,21 @@ class _Process:
             child = self._started()
             number = next(self._numbers)
             self._waiting[number] = answer
-            waiting = len(self._waiting)
+            seconds *= len(self._waiting)
             assert child.stdin
+            began = time.monotonic()
+            # a timer ends the child, and so whatever waits for it, the writing of a question too
+            timer = threading.Timer(seconds, self._end, args=(child,))
+            timer.daemon = True
+            timer.start()
             with suppress(BrokenPipeError):  # it has just died: its reader tells
                 write_frame(child.stdin, {"id": number, "question": question, "arguments": arguments})
-        try:
-            reply = answer.result(seconds * waiting)
-        except FutureTimeout:
-            self._end(child)
+        reply = answer.result()
+        timer.cancel()
+        if "error" in reply and time.monotonic() - began >= seconds:
             raise UserError(
-                f"the insight took longer than {seconds * waiting:g} s: the model, or one of its features, is too slow"
-            ) from None
+                f"the insight took longer than {seconds:g} s: the model, or one of its features, is too slow"
+            )
         if (error := reply.get("error")) is not None:
             raise (FaultError if reply["fault"] else UserError)(error)
         return reply["value"]
