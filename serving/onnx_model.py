@@ -25,7 +25,7 @@ _TOLERANCE = 1e-4
 
 
 def write_onnx(workspace: Workspace, name: str, path: Path) -> None:
-    """Write a vault item's model as ONNX; inputs have the features' names (`_` for what a name can't have), samples along the first axis.
+    """Write a vault item's model as ONNX, with inputs named as the features (blanks as `_`), samples first.
 
     Where onnxruntime is installed, its predictions are held against those of Keras.
 

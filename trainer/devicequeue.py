@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from lit.streams.workspace import checked_name
+from lit.trainer.processfolder import lives
 
 POLL_SECONDS = 0.2
 
@@ -50,8 +51,8 @@ def waiting(folder: Path) -> list[tuple[Path, str]]:
     for path in sorted(folder.glob("*.ticket")):
         try:
             content = json.loads(path.read_text("utf-8"))
-            alive = abs(psutil.Process(content["pid"]).create_time() - content["create_time"]) < 0.01
-        except (OSError, ValueError, KeyError, psutil.Error):
+            alive = lives(content["pid"], content["create_time"])
+        except (OSError, ValueError, KeyError):
             alive = False
         if alive:
             found.append((path, str(content["name"])))

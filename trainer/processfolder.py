@@ -23,6 +23,16 @@ Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 ENDED: tuple[Status, ...] = ("paused", "stopped", "finished", "failed")
 
 
+def lives(pid: int, create_time: float) -> bool:
+    """Tell whether this very process lives: same pid, same start, and no zombie that waits for its parent."""
+    try:
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(create_time)) < 0.01
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 class ProcessFolder(ABC):
     """A folder with session.txt (status, pid…) and log.txt; each file is written as a whole or not at all."""
 
@@ -81,14 +91,9 @@ class ProcessFolder(ABC):
         return "queued" if fresh and "pid" not in session else "failed"
 
     def alive(self) -> bool:
-        """Tell whether the run's process lives: same pid and same start time, and no zombie."""
+        """Tell whether its process lives."""
         session = self.session()
-        try:
-            process = psutil.Process(int(session["pid"]))
-            same = abs(process.create_time() - float(session["create_time"])) < 0.01
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except (KeyError, psutil.Error):
-            return False
+        return "pid" in session and lives(session["pid"], session.get("create_time", 0.0))
 
     def why_failed(self) -> str:
         """Return what made it fail: its own sentence, or the log's last lines if its process just ended."""
