@@ -130,8 +130,9 @@ def in_computing_order(features: Iterable[Feature]) -> list[Feature]:
 class _Stage:
     """One feature and the samples that wait for what it reads."""
 
-    def __init__(self, feature: Feature, on_failure: OnFailure) -> None:
+    def __init__(self, feature: Feature, on_failure: OnFailure, batch: int) -> None:
         self.feature = feature
+        self._batch_size = batch
         self.waiting: Samples | None = None
         self.kept: list[Int64Array] = []
         self.counts = Counts()
@@ -144,7 +145,7 @@ class _Stage:
         work = self._batch if self.feature.batched else self._loop
         done: list[Samples] = []
         while len(todo):
-            taken, kept = work(window, todo[:BATCH])
+            taken, kept = work(window, todo[: self._batch_size] if len(todo) > self._batch_size else todo)
             if kept is not None:
                 done.append(kept)
                 self.kept.append(kept.index)
@@ -165,8 +166,11 @@ class _Stage:
                 continue
             except ScriptError as error:
                 return self._one_by_one(window, todo, error)
-            self._count(len(todo), int(keep.sum()))
-            return len(todo), self._with(todo[keep], values) if keep.any() else None
+            kept = int(keep.sum())
+            self._count(len(todo), kept)
+            if not kept:
+                return len(todo), None
+            return len(todo), self._with(todo if kept == len(todo) else todo[keep], values)
         return 0, None
 
     def _one_by_one(self, window: SymbolWindow, todo: Samples, error: ScriptError) -> tuple[int, Samples | None]:
@@ -233,6 +237,8 @@ class FeatureEngine:
     gathered
         How many ticks are gathered before features are computed; 0: none, as a stream needs. It cannot be seen in
         what comes out, but work on many samples at once is faster.
+    batches
+        Feature → samples handed to its `feature_batch` at once, where that is not `BATCH`.
     skipped
         (first, stop) stretches whose ticks are read but not tried as samples, in order.
     on_failure
@@ -248,13 +254,17 @@ class FeatureEngine:
         skipped: Sequence[tuple[int, int]] = (),
         on_failure: OnFailure = lambda _: False,
         gathered: int = 0,
+        batches: Mapping[str, int] | None = None,
     ) -> None:
         self._symbol = symbol
         self._gathered, self._gathering = gathered, list[Samples]()
         self._resolution = resolution
         self._skipped = list(skipped)
         self._window = SymbolWindow(symbol, intervals)
-        self._stages = [_Stage(feature, on_failure) for feature in in_computing_order(features)]
+        self._stages = [
+            _Stage(feature, on_failure, (batches or {}).get(feature.name, BATCH))
+            for feature in in_computing_order(features)
+        ]
 
     @property
     def next_index(self) -> int:
@@ -297,13 +307,19 @@ class FeatureEngine:
         """Take the next block or watermark and return the samples that are complete now."""
         self._window.feed(item)
         samples = self._candidates(item)
-        if self._gathered:
-            if len(samples):
-                self._gathering.append(samples)
-            if sum(map(len, self._gathering)) < self._gathered and not self._window.ended:
-                return self.none
-            samples = Samples.concat([*self._gathering, samples[:0]])
-            self._gathering.clear()
+        if len(samples) and self._gathered:
+            self._gathering.append(samples)
+        if sum(map(len, self._gathering)) < self._gathered and not self._window.ended:
+            return self.none
+        return self._run(samples[:0] if self._gathered else samples)
+
+    def gathered(self) -> Samples:
+        """Compute what was gathered, as far as it can be now, and return the samples that are complete."""
+        return self._run(self.none)
+
+    def _run(self, samples: Samples) -> Samples:
+        samples = Samples.concat([*self._gathering, samples])
+        self._gathering.clear()
         for stage in self._stages:
             samples = stage.run(self._window, samples)
         self._window.trim(self.settled)

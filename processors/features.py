@@ -15,9 +15,8 @@ import faust
 import numpy as np
 
 from lit.features.engine import Doing, Feature, FeatureEngine, SampleError, Samples
-from lit.features.intervals import Interval
 from lit.features.layout import Layout
-from lit.features.probe import intervals_of, probe
+from lit.features.probe import Reads, intervals_of, probe
 from lit.processors.app import create_app, guarded, raw_topic
 from lit.processors.chunks import BuildJob, ChunkPlan, ChunkRecord, ChunkWriter
 from lit.processors.job import frozen_features
@@ -42,7 +41,7 @@ class SymbolBuild:
         layout: Layout,
         plans: Sequence[ChunkPlan],
         features: Sequence[Feature],
-        intervals: Sequence[Interval],
+        reads: dict[str, Reads],
     ) -> None:
         self._job, self._layout = job, layout
         self.symbol = plans[0].symbol
@@ -55,10 +54,12 @@ class SymbolBuild:
             self.symbol,
             self._features,
             job.frozen.schema.resolution,
-            intervals,
+            intervals_of(reads),
             done,
             self._failed,
             GATHERED,
+            # what reads no bars holds a few bytes a sample, so more of them fit
+            {name: GATHERED for name, one in reads.items() if one.ticks and not one.intervals},
         )
         self._writer: ChunkWriter | None = None
         self._ahead: list[Samples] = []
@@ -165,7 +166,7 @@ class FeatureWorker:
         self.job = job
         self._layout = job.layout
         self._plans = job.plans()
-        self._intervals = intervals_of(probe(frozen_features(job.frozen)))
+        self._reads = probe(frozen_features(job.frozen))
         self._builds: dict[str, SymbolBuild] = {}
 
     @property
@@ -179,7 +180,7 @@ class FeatureWorker:
         if build is None:
             own = [plan for plan in self._plans if plan.symbol == item.symbol]
             build = self._builds[item.symbol] = SymbolBuild(
-                self.job, self._layout, own, frozen_features(self.job.frozen), self._intervals
+                self.job, self._layout, own, frozen_features(self.job.frozen), self._reads
             )
         build.take(item)
 
