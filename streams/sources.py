@@ -86,10 +86,18 @@ class Adapter:
 
 def shipped_adapters() -> dict[str, Path]:
     """Return name → file of the adapters that come with the installed plugins."""
+    return {file.stem: file for file in _shipped("*.py") if not file.stem.startswith("_")}
+
+
+def shipped_template() -> Path:
+    """Return the file that a new adapter begins as."""
+    return _shipped("_template.py")[0]
+
+
+def _shipped(pattern: str) -> list[Path]:
     spec = importlib.util.find_spec("lit.plugins")
     roots = (spec.submodule_search_locations or []) if spec else []
-    files = (file for root in roots for file in Path(root).glob("*/adapters/*.py"))
-    return {file.stem: file for file in sorted(files) if not file.stem.startswith("_")}
+    return sorted(file for root in roots for file in Path(root).glob(f"*/adapters/{pattern}"))
 
 
 def known_adapters(workspace: Workspace) -> list[str]:

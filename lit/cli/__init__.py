@@ -8,6 +8,7 @@ import sys
 import typer
 
 from lit.cli import (
+    adapter,
     assets,
     bars,
     bench,
@@ -20,6 +21,7 @@ from lit.cli import (
     features,
     files,
     insight,
+    project,
     stream,
     sweeps,
     topics,
@@ -48,6 +50,8 @@ for _area in (
     up,
     data,
     files,
+    adapter,
+    project,
     dataset,
     bars,
     features,
