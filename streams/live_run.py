@@ -162,7 +162,8 @@ class _Runner:
 
     async def _wait(self, failures: int, error: Exception) -> None:
         delay = self._backoff.delay(failures, random.random())
-        sentence = self._redact(str(error).strip() or type(error).__name__)
+        said = str(adapter_error(self._adapter.path, error)) if isinstance(error, _MISTAKES) else str(error).strip()
+        sentence = self._redact(said or type(error).__name__)
         health = self._feed.health
         if health.state != "waiting":
             self._output.tell("disconnected", reason=sentence)
@@ -191,9 +192,10 @@ class _Runner:
                 if limit and self._feed.silent > limit:
                     raise TimeoutError(f"nothing came for {limit:g} s")
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+            if not task.done():  # awaiting one that failed would take the adapter's line out of its error
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
             self._feed.flush()
 
     async def _pump(self) -> None:
