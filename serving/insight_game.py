@@ -24,6 +24,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,21 +124,36 @@ def play(values: Values, players: int, seed: int = 0) -> Played:
 
 
 def _shapley(table: _Table, players: int, exact: bool, seed: int) -> Float64Array:
-    """Return Shapley values by `shap`: it explains v itself, a function of who takes part, at "all do"."""
+    """Return Shapley values by `shap`: it explains v itself, a function of who takes part, at "all do".
+
+    Kernel SHAP over all coalitions is exact (Lundberg, Lee 2017, theorem 2), and needs nothing compiled, unlike shap's
+    explainer of that name; drawn orders need some seconds of compiling in each process.
+    """
+    shap = _shap()
+    nobody, everybody = np.zeros((1, players)), np.ones((1, players))
+    if exact:
+        explainer = shap.KernelExplainer(table, nobody)
+        values = explainer.shap_values(everybody, nsamples=2**players, l1_reg=False, silent=True)
+    else:
+        walk = 2 * players + 1
+        masker = shap.maskers.Independent(nobody, max_samples=1)
+        explainer = shap.explainers.Permutation(table, masker, seed=seed)
+        values = explainer(everybody, max_evals=walk * max(_DRAWN // walk, _LEAST_ORDERS), silent=True).values
+    return np.asarray(values, np.float64).reshape(players)
+
+
+def _shap() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import shap
 
     logging.getLogger("shap").setLevel(logging.WARNING)
-    masker = shap.maskers.Independent(np.zeros((1, players)), max_samples=1)
-    everybody = np.ones((1, players))
-    if exact:
-        explained = shap.explainers.Exact(table, masker)(everybody, max_evals=2**players, silent=True)
-    else:
-        walk = 2 * players + 1
-        explainer = shap.explainers.Permutation(table, masker, seed=seed)
-        explained = explainer(everybody, max_evals=walk * max(_DRAWN // walk, _LEAST_ORDERS), silent=True)
-    return np.asarray(explained.values, np.float64).reshape(players)
+    return shap
+
+
+def warm_up(players: int) -> None:
+    """Import and compile what a first game of so many players would wait for."""
+    play(lambda masks: masks.sum(axis=1).astype(np.float64), players)
 
 
 def _joint(known: dict[int, float], player: int, alone: float) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 
 from lit.serving import insight
 from lit.serving.insight import Cell, Sample
+from lit.serving.insight_game import EXACT_PLAYERS, warm_up
 from lit.serving.insight_window import Recorded, window_of
 from lit.streams.errors import FaultError, LitError, UserError
 from lit.streams.workspace import Workspace
@@ -124,12 +125,17 @@ class Worker:
     def __init__(self) -> None:
         self._opened: OrderedDict[tuple[str, str, str, int], _Opened] = OrderedDict()
         self._lock = threading.Lock()
+        self._warm = False
 
     def reads(self, subject: Subject) -> dict[str, Any]:
         """Return what a model's inputs read of a stream."""
         from lit.features.probe import probe
 
-        found = probe(self._open(**subject).model.inputs)
+        opened = self._open(**subject)
+        if not self._warm and sum(map(len, opened.columns.values())) > EXACT_PLAYERS:  # its impact needs a compiler
+            self._warm = True
+            threading.Thread(target=warm_up, args=(EXACT_PLAYERS + 1,), daemon=True).start()
+        found = probe(opened.model.inputs)
         intervals = {str(interval) for reads in found.values() for interval in reads.intervals}
         return {"intervals": sorted(intervals), "ticks": any(reads.ticks for reads in found.values())}
 
@@ -209,7 +215,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], worker: Worker) -> None:
     """Answer until the requests end."""
     lock = threading.Lock()
     threads = {slow: ThreadPoolExecutor(1) for slow in (False, True)}
-    threads[True].submit(_warm_up)
+    threads[True].submit(warm_up, 2)
     while (request := read_frame(requests)) is not None:
         question, slow = getattr(worker, request["question"]), _SLOW[request["question"]]
         threads[slow].submit(_answer, question, request, replies, lock)
@@ -227,14 +233,6 @@ def _answer(question: Callable[..., Any], request: Any, replies: IO[bytes], lock
         reply |= {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", "fault": True}
     with lock:
         write_frame(replies, reply)
-
-
-def _warm_up() -> None:
-    """Compile what the first impact would wait for."""
-    from lit.serving.insight_game import EXACT_PLAYERS, play
-
-    for players in (2, EXACT_PLAYERS + 1):
-        play(lambda masks: masks.sum(axis=1).astype(np.float64), players)
 
 
 def main() -> None:
