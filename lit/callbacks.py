@@ -7,6 +7,7 @@ from typing import Any
 
 from keras.callbacks import Callback
 
+from lit.autolog import attach
 from lit.code_run import CodeRun, current
 from lit.trainer.runfolder import save_model
 from lit.trainer.trust import own_layers
@@ -25,7 +26,9 @@ def csv(models: bool = True) -> Callback:
     UserError
         If the program is not within `lit.run`.
     """
-    return _Epochs(current(), models)
+    run = current()
+    attach(run)  # the program may have imported Keras after the run began
+    return _Epochs(run, models)
 
 
 class _Epochs(Callback):  # type: ignore[misc]  # Keras has no types
@@ -36,9 +39,9 @@ class _Epochs(Callback):  # type: ignore[misc]  # Keras has no types
         self._run, self._models, self._begun = run, models, time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Describe the model and how it is trained."""
+        """Describe the model."""
         del logs
-        model, optimizer = self.model, self.model.optimizer
+        model = self.model
         inputs = [_spec(tensor, f"input {number}") for number, tensor in enumerate(model.inputs, 1)]
         self._run.folder.write_json(
             "features.json",
@@ -52,14 +55,6 @@ class _Epochs(Callback):  # type: ignore[misc]  # Keras has no types
                     for layer in model.layers
                 ],
             },
-        )
-        self._run.describe(
-            parameters={
-                **{name: value for name, value in self.params.items() if isinstance(value, int | float | str)},
-                "loss": model.loss if isinstance(model.loss, str) else repr(model.loss),
-                "optimizer": {name: _plain(value) for name, value in optimizer.get_config().items()},
-                "weights": model.count_params(),
-            }
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -84,7 +79,3 @@ def _spec(tensor: Any, name: str) -> dict[str, Any]:
     shape = list(tensor.shape[1:])
     columns = [str(number) for number in range(shape[-1] or 0)] if shape else ["0"]
     return {"name": getattr(tensor, "name", "") or name, "shape": shape, "columns": columns}
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | bool | type(None)) else repr(value)

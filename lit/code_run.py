@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import psutil
 
+from lit import autolog
 from lit.provenance import describe, keep_source, main_script
 from lit.settings import Settings
 from lit.streams.broker import EmbeddedBroker
@@ -34,7 +35,8 @@ def run(
     """Keep what happens within the block as a run in `{team}/train/{project}/{run}/`.
 
     Source, arguments, git commit and packages are kept, what is printed goes to log.txt too, and an exception marks
-    the run failed before it goes on its way. Metrics come from `lit.callbacks.csv()` or `CodeRun.log`.
+    the run failed before it goes on its way. Metrics come from `lit.callbacks.csv()` or `CodeRun.log`; parameters of
+    Keras models are noted when their `fit` is called.
 
     Parameters
     ----------
@@ -66,11 +68,15 @@ def run(
     announcer = Announcer(settings.kafka or EmbeddedBroker(workspace.data).running(), team)
     begun = CodeRun(replace(folder, announce=announcer))
     _active.append(begun)
+    autolog.attach(begun)
     try:
         with begun._recorded():
             yield begun
     finally:
         _active.remove(begun)
+        autolog.detach()
+        if _active:
+            autolog.attach(_active[-1])
         announcer.close()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lit
@@ -17,7 +18,7 @@ from lit.streams import topics
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import experiments
-from lit.trainer.backend import load
+from lit.trainer.backend import load, seed_everything
 from lit.trainer.runfolder import RunFolder, runs
 
 #: A user's program as it stands, with `lit` and Keras alone; the download of its data is stood in for.
@@ -104,7 +105,12 @@ def test_what_ran_is_kept(program: tuple[RunFolder, subprocess.CompletedProcess[
     assert definition["kind"] == "code" and definition["arguments"] == ["--note", "x"]
     assert "keras" in {name.lower() for name in definition["packages"]}
     assert (definition["parameters"]["loss"], definition["parameters"]["epochs"]) == ("categorical_crossentropy", 3)
-    assert definition["parameters"]["optimizer"]["name"] == "adam"
+    noted = definition["parameters"]
+    assert (noted["optimizer"]["name"], noted["batch_size"], noted["validation_split"]) == ("adam", 16, 0.25)
+    assert noted["x"] == "uint8 (64, 28, 28)" and noted["metrics"] == ["accuracy"]
+    convolution = next(layer for layer in noted["layers"] if layer["class"] == "Conv2D")
+    assert (convolution["filters"], convolution["activation"]) == (4, "relu")
+    assert {"EarlyStopping", "_Epochs"} == {each["class"] for each in noted["callbacks"]}
     assert (program[0].path / "source" / "digits.py").read_text() == PROGRAM
 
 
@@ -132,6 +138,21 @@ def test_any_metric_is_logged_and_columns_may_come_late(tmp_path: Path) -> None:
     assert run.folder.perf() == [{"epoch": 1, "loss": 2, "late": 7}, {"epoch": 2, "loss": 1.5, "sharpe": 0.25}]
     assert experiments.summary(run.folder).best_epoch == 2
     assert [event.status for event in experiments.follow(run.folder)] == ["running", *["epoch"] * 3, "finished"]
+
+
+def test_a_fit_is_noted_without_a_callback_and_fit_is_as_before_afterwards(tmp_path: Path) -> None:
+    _, keras = load()
+    seed_everything(1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = keras.Model.fit
+    data = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
+    with lit.run(team="contoso", project="noted", data=tmp_path) as run:
+        model.fit(*data, 2, epochs=1, verbose=0, class_weight={0: 2.0})
+    assert keras.Model.fit is before
+    noted = run.folder.read_json("definition.json")["parameters"]
+    assert (noted["batch_size"], noted["epochs"], noted["class_weight"]) == (2, 1, {"0": 2.0})
+    assert (noted["loss"], noted["weights"], noted["y"]) == ("mse", 3, "float32 (4, 1)")
 
 
 def test_runs_count_on_and_each_ending_is_told_apart(tmp_path: Path) -> None:
