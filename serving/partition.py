@@ -24,6 +24,7 @@ from lit.serving.predictions import Model, Pending, Sample, predict
 from lit.serving.recorded import Source, SymbolState, read_recorded
 from lit.streams.codec import PoisonError, decode
 from lit.streams.records import Prediction, Score, encode_json
+from lit.streams.tick import Watermark
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +200,11 @@ class DeploymentPartition:
             return
         if item.origin:
             return
+        if group is not None and isinstance(item, Watermark) and item.gap:
+            missed = "an unknown number of" if item.gap.missed is None else item.gap.missed
+            log.warning(
+                "%s: %s ticks are missing in the feed (%s): windows reach over it", symbol, missed, item.gap.reason
+            )
         state = self._of(symbol)
         closed, any_closed = state.feed.take(arrival.offset, item)
         self._touched[symbol] = None
