@@ -71,14 +71,19 @@ class _Owner:
 
     async def look(self) -> None:
         """Record progress, and read what was not delivered (Faust may have begun to listen later than we ended)."""
+        seen: dict[int, int] = {}
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            async with self._lock:
-                for number, partition in self._partitions.items():
-                    if not self._waiting.get(number):
+            for number in list(self._partitions):
+                async with self._lock:
+                    partition = self._partitions.get(number)
+                    if partition is None:
+                        continue
+                    if seen.get(number) == partition.position and number not in self._waiting:  # all is quiet
                         await asyncio.to_thread(partition.catch_up)
                     if partition.save_due:
                         await asyncio.to_thread(partition.save)
+                    seen[number] = partition.position
 
     async def release(self) -> None:
         """Give all partitions up: whoever owns them next goes on from their states."""
