@@ -35,6 +35,7 @@ from lit.processors.job import (
     versions,
     write_job,
 )
+from lit.processors.launch import note_start
 from lit.processors.merge import PARTS, merge_chunks
 from lit.processors.progress import BuildProgress, Meter, driving, write_status
 from lit.processors.pump import Piece, Pump
@@ -42,8 +43,8 @@ from lit.processors.putaside import read_put_aside
 from lit.processors.workers import Limits, WorkerPool
 from lit.streams import topics
 from lit.streams.errors import FaultError, LitError, UserError
+from lit.streams.filelock import LOCK
 from lit.streams.replay import plan_files, replay
-from lit.streams.tick import iso
 from lit.streams.workspace import Workspace
 
 _POLL_SECONDS = 0.05
@@ -83,6 +84,7 @@ def build(
     on_error: OnError = "stop",
     limits: Limits | None = None,
     chunk_ticks: int = CHUNK_TICKS,
+    number: int | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> BuildSummary:
     """Build a schema's dataset into its asset's queue.
@@ -101,6 +103,8 @@ def build(
         What a worker may take.
     chunk_ticks
         Ticks that a chunk covers at the most.
+    number
+        Its number, where its folder was made already.
     on_progress
         Called as the build goes on.
 
@@ -114,9 +118,9 @@ def build(
     began = time.monotonic()
     schema = load_schema(workspace, schema_name)
     features = load_features(workspace, schema.features)
-    logs = new_logs(workspace)
+    logs = new_logs(workspace) if number is None else logs_folder(workspace, number)
+    note_start(workspace, int(logs.name), schema.name)
     driver = _Driver(workspace, logs, bootstrap, workers, replication, limits or Limits(), on_progress)
-    (logs / "started.txt").write_text(f"{iso(time.time_ns() // 10**6 * 10**6)} {schema.name}", encoding="utf-8")
     with driving(logs, f"build {logs.name}"), driver.recorded():
         inputs = read_inputs(workspace, schema, bootstrap, replication, driver.on_file)
         frozen = FrozenJob(
@@ -320,6 +324,7 @@ class _Driver:
             schema,
             {name: columns[name] for name in schema.features},
             msgspec.to_builtins(job),
+            lock=queue.parent / LOCK,
         )
         self._on_progress(self._meter("merge", total, total, samples=total))
         return parts

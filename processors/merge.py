@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from lit.features.content import content_digest
 from lit.features.schema import Schema
 from lit.processors.disk import Output
+from lit.streams.filelock import locked
 
 PARTS = ("train", "test")
 _TEXT = h5py.string_dtype("utf-8")
@@ -32,6 +34,7 @@ def merge_chunks(
     schema: Schema,
     columns: Mapping[str, Sequence[str]],
     snapshot: Mapping[str, Any],
+    lock: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write `train` and `test` files from chunks in the dataset's order.
 
@@ -47,6 +50,8 @@ def merge_chunks(
         Feature → column names, in the schema's order; empty: numbered.
     snapshot
         Kept in each file as JSON.
+    lock
+        File that is locked while both take their names: who locks it too sees both of one build.
 
     Returns
     -------
@@ -71,8 +76,9 @@ def merge_chunks(
             digest = content_digest(file)
             file.attrs["digest"] = digest
             summary[part] = {"samples": counts[part], "digest": digest}
-        for output in outputs.values():
-            output.commit()
+        with locked(lock) if lock else nullcontext():
+            for output in outputs.values():
+                output.commit()
     finally:
         for output in outputs.values():
             output.abandon()

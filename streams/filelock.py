@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Name of the file that a folder is locked by.
+LOCK = ".lock"
+
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:

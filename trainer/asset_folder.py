@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from lit.streams.errors import UserError
-from lit.streams.filelock import locked
+from lit.streams.filelock import LOCK, locked
 from lit.streams.workspace import Workspace
 
 PARTS = ("train", "test")
@@ -26,7 +26,7 @@ PARTS = ("train", "test")
 FILES = ("train.h5", "test.h5", "audit.json")
 QUEUE = "queue"
 Where = Literal["promoted", "queue"]
-_PAPER, _STAGE, _LOCK = ".moving.json", ".moving", ".lock"
+_PAPER, _STAGE = ".moving.json", ".moving"
 
 
 class _Paper(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def asset_folder(workspace: Workspace, schema: str) -> Path:
             f"there is no asset {schema!r}: build it first (`lit build`). Built so far: {', '.join(built) or 'none'}."
         )
     if (folder / _PAPER).exists():
-        with locked(folder / _LOCK):
+        with locked(folder / LOCK):
             finish(folder)
     return folder
 
@@ -75,7 +75,7 @@ def present(folder: Path) -> Where | None:
 @contextmanager
 def steady(folder: Path) -> Iterator[None]:
     """Keep others from moving the asset's parts within a block, so that both are of one version."""
-    with locked(folder / _LOCK, shared=True):
+    with locked(folder / LOCK, shared=True):
         yield
 
 
@@ -91,7 +91,7 @@ def move(folder: Path, source: Path, target: Path, check: Callable[[], None], lo
     log, line
         Where it is recorded; the line is there if and only if the files were moved.
     """
-    with locked(folder / _LOCK):
+    with locked(folder / LOCK):
         finish(folder)
         check()
         stage = folder / _STAGE
