@@ -47,7 +47,7 @@ class Engine:
     """A ClickHouse client, one call at a time where the engine is in this process."""
 
     def __init__(self, client: Any, embedded: bool) -> None:
-        self._client = client
+        self._client, self._embedded = client, embedded
         # A server refuses changes by what only reads; chDB would go on refusing them, in the queries that follow.
         self._reading = READ_SETTINGS if embedded else {**READ_SETTINGS, "readonly": 2}
         self._lock: Any = threading.RLock() if embedded else contextlib.nullcontext()
@@ -62,9 +62,11 @@ class Engine:
 
     def arrow(self, sql: str, **parameters: Any) -> pa.Table:
         """Return the columns of a query."""
-        return self._call(
-            self._client.query_arrow, sql, parameters=parameters, settings=self._reading, use_strings=True
-        )
+        settings: dict[str, Any] | None = self._reading
+        if self._embedded:  # given besides the text, each setting is set, and set back: twice the time of a short query
+            sql = f"{sql} SETTINGS {', '.join(f'{name} = {value}' for name, value in READ_SETTINGS.items())}"
+            settings = None
+        return self._call(self._client.query_arrow, sql, parameters=parameters, settings=settings, use_strings=True)
 
     def insert(self, name: str, table: pa.Table) -> None:
         """Insert rows into a table, all or none."""
@@ -87,7 +89,13 @@ class Engine:
 
         try:
             with self._lock:
-                return method(*args, **kwargs)
+                try:
+                    return method(*args, **kwargs)
+                except ClickHouseError:
+                    if self._embedded:  # what a failed query has left behind would come before the next answer
+                        with contextlib.suppress(Exception):
+                            self._client.query("SELECT 1")
+                    raise
         except (ClickHouseError, OSError) as error:
             text = str(error).strip().splitlines()[0][:400]
             if "NOT_ENOUGH_SPACE" in str(error) or "No space left" in str(error):

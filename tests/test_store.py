@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from lit.api.routes.store import router
-from lit.streams.errors import FaultError
+from lit.streams.errors import FaultError, UserError
 from lit.streams.store import TickRange, TickStore
-from lit.streams.store_clickhouse import open_embedded
+from lit.streams.store_clickhouse import READ_SETTINGS, open_embedded
 from lit.streams.store_http import HttpStore
 from lit.streams.store_open import open_store
 from lit.streams.tick import TickBlock, tick_block
@@ -75,6 +75,19 @@ def test_reading_leaves_a_store_that_can_be_written(store: TickStore) -> None:
     assert store.count("s") == 100
 
 
+def test_a_query_that_takes_too_long_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    slow = "SELECT number, uniqExact(number) OVER () FROM numbers(1000000000)"
+    with open_embedded(tmp_path) as stores, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(READ_SETTINGS, "max_execution_time", 0.3)
+        team = stores.team("demo")
+        team.insert("s", 0, [(0, _block(0, 50))])
+        for ask in (stores._engine.rows, stores._engine.arrow):
+            for sql in (slow, "SELECT count(), uniqExact(cityHash64(number)) FROM numbers(1000000000)"):
+                with pytest.raises(UserError, match="fewer ticks"):
+                    ask(sql)
+                assert team.count("s") == 50 and team.window("s", "A", 0, 50).batch.num_rows == 50
+
+
 def test_repeats_and_origins_are_kept_apart(store: TickStore) -> None:
     for _ in range(3):
         store.insert("s", 2, [(5, _block(0, 50, "sha256:1")), (6, _block(0, 20, "sha256:1", "B"))])
@@ -122,7 +135,7 @@ def test_ticks_of_an_older_store_are_summarised_when_it_is_opened(tmp_path: Path
 WRITER = """
 import sys
 from pathlib import Path
-from lit.streams.store_clickhouse import open_embedded
+from lit.streams.store_clickhouse import READ_SETTINGS, open_embedded
 from tests.test_store import _block
 with open_embedded(Path(sys.argv[1])) as stores:
     store = stores.team("demo")
