@@ -17,6 +17,7 @@ from lit.api.monitor import Monitor
 from lit.api.page import page_router
 from lit.api.routes import (
     account,
+    adapters,
     assets,
     definitions,
     deployments,
@@ -101,6 +102,7 @@ def create_app(services: Services) -> FastAPI:
         files.router(services),
         uploads.router(services),
         projects.router(services),
+        adapters.router(services),
         store.router(services.stores),
         discovery.router(services),
         models.router(services, inspector),

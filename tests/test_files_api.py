@@ -20,6 +20,7 @@ from lit.streams.raw_files import raw_root
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
 from tests.tape import SAMPLES, real_ticks
+from tests.test_adapter_check import code
 from tests.test_caching import ticks_in
 
 IBM, BAC = "IBM.N_20131007.csv.gz", "BAC.N_20131007.csv.gz"
@@ -164,3 +165,30 @@ def test_projects_are_made_changed_and_deleted(client: TestClient, services: Ser
     assert client.get(f"{URL}/projects/broken").status_code == 400
     assert client.delete(f"{URL}/projects/volatility").status_code == 204
     assert client.delete(f"{URL}/projects/volatility").status_code == 404
+
+
+@pytest.mark.kafka
+def test_adapters_are_edited_and_tried_over_http(client: TestClient, services: Services) -> None:
+    base = f"{URL}/adapters"
+    (services.data / TEAM / "raw" / "tape.csv").write_text(code("csv"))
+    assert {info["name"] for info in client.get(base).json()} >= {"csv", "lean"}
+    assert client.get(f"{base}/vendor").status_code == 404
+    assert client.put(f"{base}/vendor", json={"source": "def read(rows:"}).status_code == 400
+    made = client.put(f"{base}/vendor", json={"source": code("python")})
+    assert made.json()["origin"] == "own"
+    assert made.json()["parameters"][0] == {
+        "name": "time_zone", "kind": "text", "default": "America/Chicago", "help": "Whose wall clock shows the times.",
+    }  # fmt: skip
+    order = {"path": "tape.csv", "parameters": {"time_zone": "UTC"}}
+    found = client.post(f"{base}/vendor/check", json=order).json()
+    assert (found["ticks"], found["first"]) == (2, "2023-10-02T08:30:00.125Z")
+    for wrong, code_wanted, words in (
+        ({"path": "../x"}, 400, "not usable"),
+        ({"path": "none.csv"}, 404, "none.csv"),
+        ({"path": "tape.csv", "parameters": {"zone": "UTC"}}, 400, "'zone'"),
+        ({"path": "tape.csv", "parameters": {"time_zone": "Mars"}}, 400, "Mars"),
+    ):
+        reply = client.post(f"{base}/vendor/check", json=wrong)
+        assert reply.status_code == code_wanted and words in reply.json()["detail"], reply.text
+    assert client.delete(f"{base}/vendor").status_code == 204
+    assert client.delete(f"{base}/vendor").status_code == 404

@@ -1344,6 +1344,306 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/adapters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adapters
+         * @description Return the adapters that the team can use.
+         */
+        get: operations["adapters_api_teams__team__adapters_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/adapters/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adapter
+         * @description Return an adapter.
+         */
+        get: operations["adapter_api_teams__team__adapters__name__get"];
+        /**
+         * Put
+         * @description Write the team's adapter of this name; files cached by the old one are kept, and told apart from new ones.
+         */
+        put: operations["put_api_teams__team__adapters__name__put"];
+        post?: never;
+        /**
+         * Delete
+         * @description Delete the team's adapter; where one of that name is shipped, that one holds again.
+         */
+        delete: operations["delete_api_teams__team__adapters__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/adapters/{name}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check
+         * @description Say what an adapter makes of a file; it runs in a process of its own.
+         */
+        post: operations["check_api_teams__team__adapters__name__check_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/schemas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schemas
+         * @description Return the team's schemas.
+         */
+        get: operations["schemas_api_teams__team__schemas_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/schemas/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Schema
+         * @description Return a schema.
+         */
+        get: operations["schema_api_teams__team__schemas__name__get"];
+        /**
+         * Put Schema
+         * @description Save a schema that can be built.
+         */
+        put: operations["put_schema_api_teams__team__schemas__name__put"];
+        post?: never;
+        /**
+         * Delete Schema
+         * @description Delete a schema; builds and assets made of it stay.
+         */
+        delete: operations["delete_schema_api_teams__team__schemas__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/schemas/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check
+         * @description Say what keeps a schema from being built, without saving it.
+         */
+        post: operations["check_api_teams__team__schemas_check_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/schemas/{name}/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Copy
+         * @description Save a schema under another name.
+         */
+        post: operations["copy_api_teams__team__schemas__name__copy_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/schemas/{name}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description Return what differs from this schema to another one.
+         */
+        get: operations["diff_api_teams__team__schemas__name__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Builds
+         * @description Return the team's builds with their progress, newest first.
+         */
+        get: operations["builds_api_teams__team__builds_get"];
+        put?: never;
+        /**
+         * Start
+         * @description Start a build of a schema.
+         */
+        post: operations["start_api_teams__team__builds_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff
+         * @description Return what differs between two builds as they were frozen: schema, files, features, packages.
+         */
+        get: operations["diff_api_teams__team__builds_diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/{build}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description Return a build: how far it is, what each worker does, what it began with, what was put aside.
+         */
+        get: operations["show_api_teams__team__builds__build__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/{build}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log
+         * @description Return the last lines of a build's log, or what was written from byte `after` on.
+         */
+        get: operations["log_api_teams__team__builds__build__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/{build}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Stop a build; its finished chunks stay.
+         */
+        post: operations["stop_api_teams__team__builds__build__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/{build}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Go on with a build that was stopped, failed or crashed.
+         */
+        post: operations["resume_api_teams__team__builds__build__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/dataset": {
         parameters: {
             query?: never;
@@ -1729,6 +2029,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/runs/{project}/{run}/calibration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calibration
+         * @description Return by epoch how probabilities and frequencies went together; empty without a yes-or-no label.
+         */
+        get: operations["calibration_api_teams__team__runs__project___run__calibration_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/runs/{project}/{run}/log": {
         parameters: {
             query?: never;
@@ -2046,12 +2366,45 @@ export interface components {
             teams: string[] | null;
         };
         /**
+         * AdapterInfo
+         * @description An adapter as its source tells; `error` says why it cannot be used (its other fields are empty then).
+         */
+        AdapterInfo: {
+            /** Name */
+            name: string;
+            /**
+             * Origin
+             * @enum {string}
+             */
+            origin: "shipped" | "edited" | "own";
+            /** Summary */
+            summary: string;
+            /** Description */
+            description: string;
+            /** Parameters */
+            parameters: components["schemas"]["Parameter"][];
+            /** Source */
+            source: string;
+            /** Digest */
+            digest: string;
+            /** Error */
+            error?: string | null;
+        };
+        /**
          * AdapterRef
          * @description The stream adapter by name.
          */
         AdapterRef: {
             /** Name */
             name: string;
+        };
+        /**
+         * AdapterSource
+         * @description Python source of an adapter.
+         */
+        AdapterSource: {
+            /** Source */
+            source: string;
         };
         /**
          * Background
@@ -2078,6 +2431,101 @@ export interface components {
             reachable: boolean;
         };
         /**
+         * BuildDetail
+         * @description A build with what it began with (none: it ended before) and what was put aside, the first hundred.
+         */
+        BuildDetail: {
+            /** Build */
+            build: number;
+            /** Schema Name */
+            schema_name: string;
+            /** Status */
+            status: string;
+            /** Message */
+            message: string;
+            /** Started */
+            started: string;
+            /** Ticks */
+            ticks: number;
+            progress: components["schemas"]["BuildProgressView"] | null;
+            /** Snapshot */
+            snapshot: {
+                [key: string]: unknown;
+            } | null;
+            /** Quarantined */
+            quarantined: number;
+            /** Failed */
+            failed: components["schemas"]["FailedSampleView"][];
+        };
+        /**
+         * BuildEntry
+         * @description A build; `message` says what went wrong.
+         */
+        BuildEntry: {
+            /** Build */
+            build: number;
+            /** Schema Name */
+            schema_name: string;
+            /** Status */
+            status: string;
+            /** Message */
+            message: string;
+            /** Started */
+            started: string;
+            /** Ticks */
+            ticks: number;
+            progress: components["schemas"]["BuildProgressView"] | null;
+        };
+        /**
+         * BuildProgressView
+         * @description How far a build is: `done` of `total` bytes, ticks or samples of its stage, `rate` a second.
+         */
+        BuildProgressView: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "cache" | "features" | "merge" | "done";
+            /** Done */
+            done: number;
+            /** Total */
+            total: number;
+            /** Detail */
+            detail: string;
+            /** Samples */
+            samples: number;
+            /** Rate */
+            rate: number;
+            /** Eta Seconds */
+            eta_seconds: number | null;
+            /** Workers */
+            workers: components["schemas"]["BuildWorker"][];
+            /** Updated */
+            updated: number;
+        };
+        /**
+         * BuildWorker
+         * @description A feature worker; `feature` is what it computes now, for `seconds` already; `silent` since its last report.
+         */
+        BuildWorker: {
+            /** Host */
+            host: string;
+            /** Pid */
+            pid: number;
+            /** Ticks */
+            ticks: number;
+            /** Samples */
+            samples: number;
+            /** Feature */
+            feature: string;
+            /** Seconds */
+            seconds: number;
+            /** Memory Mb */
+            memory_mb: number;
+            /** Silent */
+            silent: number;
+        };
+        /**
          * CacheOrder
          * @description Files within `raw` to cache; `adapter` null: as each file's name suggests.
          */
@@ -2090,6 +2538,18 @@ export interface components {
             parameters?: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * CalibrationBin
+         * @description Validation samples whose prediction fell into a bin: its mean, how often yes came, how many they are.
+         */
+        CalibrationBin: {
+            /** Prediction */
+            prediction: number;
+            /** Frequency */
+            frequency: number;
+            /** Count */
+            count: number;
         };
         /**
          * CanvasEdge
@@ -2206,6 +2666,30 @@ export interface components {
             background: components["schemas"]["Background"];
         };
         /**
+         * ChangeView
+         * @description A difference: the field, what it was and what it is; for lists, what went and what came.
+         */
+        ChangeView: {
+            /** Field */
+            field: string;
+            /** Before */
+            before: unknown;
+            /** After */
+            after: unknown;
+        };
+        /**
+         * CheckOrder
+         * @description A file within `raw`, and parameters to read it with.
+         */
+        CheckOrder: {
+            /** Path */
+            path: string;
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * ChosenModel
          * @description A vault item for a deployment; `shadow`: unseen by users.
          */
@@ -2314,6 +2798,14 @@ export interface components {
             device?: string | null;
             /** Epochs */
             epochs?: number | null;
+        };
+        /**
+         * CopyTo
+         * @description The name of a copy.
+         */
+        CopyTo: {
+            /** To */
+            to: string;
         };
         /**
          * Dataset
@@ -2519,6 +3011,26 @@ export interface components {
             published_at: string;
         };
         /**
+         * FailedSampleView
+         * @description A sample that was put aside, for its script failed.
+         */
+        FailedSampleView: {
+            /** Index */
+            index: number;
+            /** Symbol */
+            symbol: string;
+            /** Position */
+            position: number;
+            /** Feature */
+            feature: string;
+            /** Script */
+            script: string;
+            /** Line */
+            line: number | null;
+            /** Error */
+            error: string;
+        };
+        /**
          * FeatureBody
          * @description A feature to save; with a dataset it is judged on stretches of that too.
          */
@@ -2530,6 +3042,53 @@ export interface components {
                 [key: string]: unknown;
             };
             dataset?: components["schemas"]["Dataset"] | null;
+        };
+        /**
+         * FileCheck
+         * @description What came of a file; `rows` = `ticks` + all that was `skipped` and refused (`rejects`).
+         */
+        FileCheck: {
+            /** Path */
+            path: string;
+            /** Adapter */
+            adapter: string;
+            /** Size */
+            size: number;
+            /** Digest */
+            digest: string;
+            /**
+             * Rows
+             * @default 0
+             */
+            rows: number;
+            /**
+             * Ticks
+             * @default 0
+             */
+            ticks: number;
+            /**
+             * Late
+             * @default 0
+             */
+            late: number;
+            /** First */
+            first?: string | null;
+            /** Last */
+            last?: string | null;
+            /** Skipped */
+            skipped?: {
+                [key: string]: number;
+            };
+            /** Rejects */
+            rejects?: {
+                [key: string]: number;
+            };
+            /** Examples */
+            examples?: components["schemas"]["RefusedExample"][];
+            /** Symbols */
+            symbols?: {
+                [key: string]: components["schemas"]["SymbolCheck"];
+            };
         };
         /**
          * FoldBody
@@ -2738,6 +3297,16 @@ export interface components {
             fold?: components["schemas"]["FoldBody"] | null;
         };
         /**
+         * LogPart
+         * @description A stretch of a log; ask for what follows with `after=next`.
+         */
+        LogPart: {
+            /** Text */
+            text: string;
+            /** Next */
+            next: number;
+        };
+        /**
          * LogTail
          * @description The last lines of a log, oldest first.
          */
@@ -2803,6 +3372,18 @@ export interface components {
             parameters: number;
         };
         /**
+         * Outlier
+         * @description A price, when it was traded, and the median of its neighbours.
+         */
+        Outlier: {
+            /** Time */
+            time: string;
+            /** Price */
+            price: number;
+            /** Median */
+            median: number;
+        };
+        /**
          * Packet
          * @description A tick as `adapter[i]` gives it, but with the exact time as text; adapters may add fields.
          */
@@ -2827,6 +3408,23 @@ export interface components {
             "Date-Time": string;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Parameter
+         * @description A parameter of an adapter; `kind` is text, integer, number, boolean, list (of texts) or table (of texts).
+         */
+        Parameter: {
+            /** Name */
+            name: string;
+            /** Kind */
+            kind: string;
+            /** Default */
+            default: unknown;
+            /**
+             * Help
+             * @default
+             */
+            help: string;
         };
         /**
          * PartEffect
@@ -3023,6 +3621,18 @@ export interface components {
             declared: boolean;
         };
         /**
+         * RefusedExample
+         * @description A row that was refused or set aside.
+         */
+        RefusedExample: {
+            /** Line */
+            line: number;
+            /** Reason */
+            reason: string;
+            /** Row */
+            row: string;
+        };
+        /**
          * RefusedRow
          * @description A row that was refused or set aside: its line in the file, why, and its text.
          */
@@ -3033,6 +3643,17 @@ export interface components {
             reason: string;
             /** Row */
             row: string;
+        };
+        /**
+         * ResumeBuild
+         * @description How to go on with a build.
+         */
+        ResumeBuild: {
+            /**
+             * Workers
+             * @default 1
+             */
+            workers: number;
         };
         /**
          * RunDetail
@@ -3121,6 +3742,65 @@ export interface components {
             vault: {
                 [key: string]: string[];
             };
+        };
+        /**
+         * SchemaFile
+         * @description `{team}/schemas/{name}.json`.
+         */
+        SchemaFile: {
+            /** Name */
+            name: string;
+            /** Paths */
+            paths: string[];
+            /** Features */
+            features: string[];
+            /**
+             * Adapter
+             * @default refinitiv
+             */
+            adapter: string;
+            /**
+             * Resolution
+             * @default 1
+             */
+            resolution: number;
+            /**
+             * @default {
+             *       "kind": "end",
+             *       "value": 0.2,
+             *       "seed": 0
+             *     }
+             */
+            split: components["schemas"]["SplitFile"];
+            /** Parameters */
+            parameters?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Dtype
+             * @default float32
+             * @enum {string}
+             */
+            dtype: "float32" | "float64";
+            /**
+             * Compression
+             * @default none
+             * @enum {string}
+             */
+            compression: "none" | "lzf" | "gzip";
+            /**
+             * Chunk Rows
+             * @default 0
+             */
+            chunk_rows: number;
+        };
+        /**
+         * SchemaProblems
+         * @description What keeps a schema from being built, a sentence each.
+         */
+        SchemaProblems: {
+            /** Problems */
+            problems: string[];
         };
         /**
          * ScriptDraft
@@ -3233,6 +3913,57 @@ export interface components {
             total: number;
             /** Complete */
             complete: boolean;
+        };
+        /**
+         * Silence
+         * @description A stretch of regular hours without a tick: from the tick before it, in seconds.
+         */
+        Silence: {
+            /** Begin */
+            begin: string;
+            /** Seconds */
+            seconds: number;
+        };
+        /**
+         * SplitFile
+         * @description What goes to test: from a date on, a random fraction (by seed), or the last fraction.
+         */
+        SplitFile: {
+            /**
+             * Kind
+             * @default end
+             * @enum {string}
+             */
+            kind: "date" | "random" | "end";
+            /**
+             * Value
+             * @default 0.2
+             */
+            value: string | number;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+        };
+        /**
+         * StartBuild
+         * @description A build to start.
+         */
+        StartBuild: {
+            /** Schema Name */
+            schema_name: string;
+            /**
+             * Workers
+             * @default 1
+             */
+            workers: number;
+            /**
+             * On Error
+             * @default stop
+             * @enum {string}
+             */
+            on_error: "stop" | "quarantine";
         };
         /**
          * Status
@@ -3525,6 +4256,85 @@ export interface components {
             created: string;
             /** Error */
             error: string;
+        };
+        /**
+         * SymbolCheck
+         * @description One symbol of a file; times are ISO 8601 UTC, lists show the first or longest ten.
+         */
+        SymbolCheck: {
+            /**
+             * Ticks
+             * @default 0
+             */
+            ticks: number;
+            /**
+             * First
+             * @default
+             */
+            first: string;
+            /**
+             * Last
+             * @default
+             */
+            last: string;
+            /** Sessions */
+            sessions?: {
+                [key: string]: number;
+            };
+            /**
+             * Equal Times
+             * @default 0
+             */
+            equal_times: number;
+            /**
+             * Repeats
+             * @default 0
+             */
+            repeats: number;
+            /**
+             * Duplicates
+             * @default 0
+             */
+            duplicates: number;
+            /**
+             * Late
+             * @default 0
+             */
+            late: number;
+            /**
+             * Furthest Back
+             * @default 0
+             */
+            furthest_back: number;
+            /**
+             * Sequence Gaps
+             * @default 0
+             */
+            sequence_gaps: number;
+            /**
+             * Sequence Repeats
+             * @default 0
+             */
+            sequence_repeats: number;
+            /**
+             * Silences
+             * @default 0
+             */
+            silences: number;
+            /** Longest Silences */
+            longest_silences?: components["schemas"]["Silence"][];
+            /**
+             * Breaks
+             * @default 0
+             */
+            breaks: number;
+            /**
+             * Outliers
+             * @default 0
+             */
+            outliers: number;
+            /** First Outliers */
+            first_outliers?: components["schemas"]["Outlier"][];
         };
         /**
          * SymbolView
@@ -4196,6 +5006,8 @@ export interface components {
         /**
          * Promotion
          * @description A line of `promotions.jsonl`. `replaces` are the digests of the version that was in production before.
+         *
+         *     `audited` says whether an audit of this very version was there when it was decided.
          */
         Promotion: {
             /** @enum {unknown} */
@@ -4215,6 +5027,8 @@ export interface components {
             } | null;
             /** @default  */
             note: string;
+            /** @default false */
+            audited: boolean;
         };
         /**
          * AssetDetail
@@ -7064,6 +7878,640 @@ export interface operations {
             };
         };
     };
+    adapters_api_teams__team__adapters_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdapterInfo"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    adapter_api_teams__team__adapters__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdapterInfo"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_api_teams__team__adapters__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdapterSource"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdapterInfo"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_teams__team__adapters__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_api_teams__team__adapters__name__check_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileCheck"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schemas_api_teams__team__schemas_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchemaFile"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schema_api_teams__team__schemas__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchemaFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_schema_api_teams__team__schemas__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SchemaFile"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchemaFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_schema_api_teams__team__schemas__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_api_teams__team__schemas_check_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SchemaFile"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchemaProblems"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    copy_api_teams__team__schemas__name__copy_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CopyTo"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SchemaFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diff_api_teams__team__schemas__name__diff_get: {
+        parameters: {
+            query: {
+                other: string;
+            };
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    builds_api_teams__team__builds_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildEntry"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_api_teams__team__builds_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartBuild"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildEntry"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diff_api_teams__team__builds_diff_get: {
+        parameters: {
+            query: {
+                before: number;
+                after: number;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangeView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_api_teams__team__builds__build__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                build: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_api_teams__team__builds__build__log_get: {
+        parameters: {
+            query?: {
+                lines?: number;
+                after?: number | null;
+            };
+            header?: never;
+            path: {
+                team: string;
+                build: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPart"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_api_teams__team__builds__build__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                build: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_api_teams__team__builds__build__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                build: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeBuild"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildEntry"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     dataset_api_teams__team__dataset_get: {
         parameters: {
             query?: {
@@ -7893,6 +9341,41 @@ export interface operations {
                     "application/json": {
                         [key: string]: number;
                     }[];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    calibration_api_teams__team__runs__project___run__calibration_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                project: string;
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: components["schemas"]["CalibrationBin"][];
+                    };
                 };
             };
             /** @description An error */
