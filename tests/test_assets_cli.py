@@ -45,6 +45,10 @@ def test_an_asset_is_listed_audited_promoted_and_demoted(team: Workspace) -> Non
     shown = lit("audit", "small")
     assert "60 samples" in shown and "bars (20 × 8, float32, input)" in shown and "mean_trade_size" in shown
     assert "█" in shown and "0: " in shown  # histograms, and the classes of the label
+    assert "in " in lit("audit", "small", "--html", str(team.data / "audit.html"))
+    page = (team.data / "audit.html").read_text("utf-8")
+    assert "mean_trade_size" in page and "<html>" in page and "http" not in page.split("<body>")[1]
+    assert "cannot be written" in lit("audit", "small", "--html", "/nonesuch/x.html", code=2)
     audit = json.loads(lit("audit", "small", "--json"))
     assert audit["train"]["samples"] == 60 and [f["name"] for f in audit["features"]] == ["atr", "bars", "up"]
     assert "promoted by ann" in lit("promote", "small", "--by", "ann", "--note", "first")

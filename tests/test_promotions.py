@@ -58,7 +58,8 @@ def test_a_promoted_asset_says_who_when_and_what(workspace: Workspace) -> None:
     assert status(workspace, "small").state == "promoted"
     with pytest.raises(UserError, match=r"another version .* is in its queue"):
         demote(workspace, "small", "ben")
-    assert promote(workspace, "small", "ben").replaces == digests
+    unseen = promote(workspace, "small", "ben")
+    assert unseen.replaces == digests and record.audited and not unseen.audited
     demoted = demote(workspace, "small", "cat")
     assert demoted.digests == newer and status(workspace, "small").state == "queued"
     with pytest.raises(UserError, match=r"is not promoted .demoted by cat"):

@@ -27,8 +27,8 @@ from lit.trainer.overlap import LabelOverlap, overlap
 
 #: Raised when an audit of the same content would say something else.
 VERSION = 1
-#: Columns summarised together: some 5 MB of counters each at the worst.
-GROUP = 16
+#: Columns summarised together, 2 to 4 MB of counters each at the worst; wider features are read once more for the rest.
+GROUP = 64
 _CHUNK_BYTES = 16 * 1024 * 1024
 _SCAN_ROWS = 65_536
 _RARE_CLASS, _MANY_OUTLIERS = 0.05, 0.01

@@ -25,7 +25,10 @@ State = Literal["promoted", "promoted by hand", "queued", "demoted by hand", "to
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """A line of `promotions.jsonl`. `replaces` are the digests of the version that was in production before."""
+    """A line of `promotions.jsonl`. `replaces` are the digests of the version that was in production before.
+
+    `audited` says whether an audit of this very version was there when it was decided.
+    """
 
     action: Literal["promote", "demote"]
     schema: str
@@ -35,6 +38,7 @@ class Promotion(msgspec.Struct, frozen=True):
     samples: dict[str, int]
     replaces: dict[str, str] | None = None
     note: str = ""
+    audited: bool = False
 
 
 class AssetParts(msgspec.Struct, frozen=True):
@@ -102,6 +106,7 @@ def promote(workspace: Workspace, schema: str, by: str, note: str = "") -> Promo
             {name: len(part) for name, part in parts.items()},
             _digests(folder),
             note,
+            kept_audit(queue) is not None,
         )
         _move(folder, queue, folder, record, lambda: _same_files(queue, inodes))
     return record

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 from rich.text import Text
 
+from lit.streams.errors import UserError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lit.trainer.asset_sample import AssetSample
     from lit.trainer.audit import Audit, AuditedColumn, AuditedFeature
     from lit.trainer.column_stats import ColumnStats
@@ -28,6 +34,18 @@ def console() -> Console:
     """Return the console that tables go to."""
     found = Console(highlight=False, markup=False)  # a tick's qualifiers have brackets
     return found if found.is_terminal else Console(width=_WIDTH, highlight=False, markup=False)
+
+
+def save_html(path: Path, title: str, lines: Iterable[Any]) -> None:
+    """Write a report as one HTML file that needs nothing else."""
+    recorder = Console(width=_WIDTH, highlight=False, markup=False, record=True, file=io.StringIO())
+    recorder.print(Text(title, "bold"))
+    for line in lines:
+        recorder.print(line)
+    try:
+        recorder.save_html(str(path), theme=DEFAULT_TERMINAL_THEME)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): name a file in a folder that exists") from None
 
 
 def sparkline(counts: Sequence[float], width: int = _LINE) -> str:

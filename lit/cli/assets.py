@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import getpass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lit.streams.store import TickStore
     from lit.streams.workspace import Workspace
     from lit.trainer.asset_sample import AssetSample
@@ -121,14 +120,23 @@ def sample(
     return _print(console(), sample_lines(found))
 
 
-def audit(schema: Schema, team: Team = "demo", queue: Queue = False, as_json: AsJson = False) -> None:
+def audit(
+    schema: Schema,
+    team: Team = "demo",
+    queue: Queue = False,
+    html: Annotated[Path | None, typer.Option(help="write the report as one HTML file")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Audit an asset: statistics, drift, duplicates, leaks into the test span; kept beside it as audit.json."""
     workspace = _workspace(team)
     found = _audited(_version(workspace, schema, queue))
     if as_json:
         return _json(found)
-    from lit.cli.asset_tables import audit_tables, console
+    from lit.cli.asset_tables import audit_tables, console, save_html
 
+    if html:
+        save_html(html, f"asset {schema} of team {team}", audit_tables(found))
+        return typer.echo(f"the audit of {schema!r} is in {html}")
     return _print(console(), audit_tables(found))
 
 
@@ -140,7 +148,10 @@ def promote(schema: Schema, note: Note = "", by: By = "", team: Team = "demo", a
     if as_json:
         return _json(record)
     replaced = f", in place of {record.replaces['train'][:19]}…" if record.replaces else ""
-    return typer.echo(f"asset {schema!r} is promoted by {record.by}: {record.digests['train'][:19]}…{replaced}")
+    typer.echo(f"asset {schema!r} is promoted by {record.by}: {record.digests['train'][:19]}…{replaced}")
+    if not record.audited:
+        typer.echo(f"nobody has audited this version: `lit assets audit {schema!r}` does", err=True)
+    return None
 
 
 def demote(schema: Schema, note: Note = "", by: By = "", team: Team = "demo", as_json: AsJson = False) -> None:
