@@ -7,6 +7,7 @@ Of a feature of several rows the last is taken: windows that follow each other s
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lit.streams.errors import LitError
+from lit.streams.errors import LitError, UserError
 from lit.streams.tick import Float64Array
 from lit.streams.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 BINS = 10
 #: Samples that live shares are of, and how many there must be before they say something.
@@ -118,13 +121,15 @@ def reference_for(workspace: Workspace, item: Any) -> Reference | None:
             return found
     except (OSError, msgspec.MsgspecError):
         pass
+    job = origin.get("schema", {})  # a build's snapshot, which holds the schema
     try:
-        path, _ = asset_path(workspace, origin["schema"]["name"])
+        path, _ = asset_path(workspace, job.get("schema", job)["name"])
         with Asset(path) as asset:
             if asset.digest != origin.get("digest"):
-                return None
+                raise UserError(f"asset {path.parent.name!r} was built anew since")
             values = {name: _last_rows(asset, name) for name in item.features}
-    except (LitError, OSError, KeyError, TypeError):
+    except (LitError, OSError, KeyError, TypeError) as error:
+        log.warning("drift of %s is not watched: its training asset is not there (%s)", item.name, error)
         return None
     made = reference_of(asset.digest, {spec.name: list(spec.columns) for spec in item.inputs}, values)
     draft = kept.with_name(".draft.reference.json")
