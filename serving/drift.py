@@ -1,8 +1,7 @@
 """How far a model's inputs have moved from those that it was trained on: the population stability index.
 
-PSI over bins is ``sum((live - trained) * ln(live / trained))`` of the shares of samples in each bin (Siddiqi, Credit
-Risk Scorecards, 2006, ch. 7: below 0.1 nothing to see, above 0.25 a shift). Bins are the deciles of the training asset.
-Of a feature of several rows the last is taken: windows that follow each other share all the others.
+Bins are the deciles of the training asset (see `lit.trainer.drift`). Of a feature of several rows the last is taken:
+windows that follow each other share all the others.
 """
 
 from __future__ import annotations
@@ -20,14 +19,13 @@ import numpy as np
 from lit.streams.errors import LitError, UserError
 from lit.streams.tick import Float64Array
 from lit.streams.workspace import Workspace
+from lit.trainer.drift import population_stability
 
 log = logging.getLogger(__name__)
 
 BINS = 10
 #: Samples that live shares are of, and how many there must be before they say something.
 LIVE, ENOUGH = 500, 100
-#: An empty bin counts as this share: the logarithm needs one.
-_LEAST = 1e-4
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -72,12 +70,6 @@ def _shares(column: Float64Array, edges: Any) -> Float64Array:
     return np.bincount(places, minlength=len(edges) + 1) / max(len(column), 1)
 
 
-def psi(expected: Any, actual: Any) -> float:
-    """Return the population stability index of two lists of shares."""
-    e, a = np.maximum(expected, _LEAST), np.maximum(actual, _LEAST)
-    return float(np.sum((a - e) * np.log(a / e)))
-
-
 @dataclass
 class DriftTally:
     """The latest inputs of a model against its reference."""
@@ -98,8 +90,9 @@ class DriftTally:
                 return {}
             table = np.stack(rows)
             for number, column in enumerate(self.reference.columns[name]):
-                live = _shares(table[:, number], self.reference.edges[name][number])
-                found[f"{name}.{column}"] = round(psi(self.reference.shares[name][number], live), 6)
+                trained, edges = self.reference.shares[name][number], self.reference.edges[name][number]
+                live = _shares(table[:, number], edges)
+                found[f"{name}.{column}"] = round(population_stability(np.array(trained), live), 6)
         return found
 
 
