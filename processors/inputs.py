@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from lit.features.schema import Schema
+from lit.features.schema_check import raw_path
 from lit.processors.pump import Piece
 from lit.streams import topics
 from lit.streams.cache import CachedFile, cache_file, cached_files, origin_of
@@ -107,11 +108,6 @@ def pieces(segments: list[tuple[str, int]], origins: list[str], symbols: set[str
         if symbol in symbols:
             found.append(Piece(symbol, origin, base, count))
     return found
-
-
-def raw_path(workspace: Workspace, path: str) -> Path:
-    """A schema names files within `raw/`, or by an absolute path."""
-    return Path(path) if Path(path).is_absolute() else workspace.root.absolute() / "raw" / path
 
 
 def _is_cached(known: dict[str, CachedFile], file: SourceFile, adapter: Adapter) -> bool:

@@ -19,6 +19,8 @@ from lit.streams.workspace import Workspace
 Stage = Literal["cache", "features", "merge", "done"]
 #: The rate is that of the last so many seconds: what a user sees is what happens now.
 _RATE_SECONDS = 10.0
+#: How long a build that was launched may take until its process reports.
+_START_SECONDS = 60.0
 
 
 class WorkerView(msgspec.Struct, frozen=True):
@@ -70,7 +72,7 @@ class BuildView(msgspec.Struct, frozen=True):
     Parameters
     ----------
     status
-        `running`, `complete`, `stopped`, `failed` or `crashed` (its driver is gone without a word).
+        `starting`, `running`, `complete`, `stopped`, `failed` or `crashed` (its driver is gone without a word).
     message
         What went wrong.
     """
@@ -201,8 +203,9 @@ def view_build(workspace: Workspace, number: int) -> BuildView:
     """
     logs = logs_folder(workspace, number)
     path = logs / "status.txt"
-    status, _, message = (path.read_text("utf-8") if path.exists() else "running").strip().partition(": ")
-    if status == "running" and not is_driven(logs):
+    status, _, message = (path.read_text("utf-8") if path.exists() else "starting").strip().partition(": ")
+    silent = time.time() - (path if path.exists() else logs).stat().st_mtime
+    if status in ("starting", "running") and not is_driven(logs) and silent > _START_SECONDS * (status == "starting"):
         status, message = "crashed", "its driver is gone: `lit build resume` goes on where it was"
     job = _job(workspace, number)
     started = (logs / "started.txt").read_text("utf-8").split() if (logs / "started.txt").exists() else ["", ""]

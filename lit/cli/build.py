@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     builds.command("list")(list_all)
     builds.command("show")(show)
     builds.command("log")(log)
+    builds.command("diff")(diff)
     app.add_typer(builds, name="build")
 
 
@@ -61,6 +62,7 @@ def start(
     ] = "stop",
     script_seconds: Seconds = 60.0,
     memory_mb: Memory = 4096,
+    number: Annotated[int | None, typer.Option(hidden=True)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build a schema's dataset: cached ticks → Kafka → feature workers → the asset's queue (train.h5, test.h5).
@@ -85,6 +87,7 @@ def start(
             replication=replication,
             on_error=on_error,  # type: ignore[arg-type]
             limits=limits,
+            number=number,
             on_progress=tell,
         )
 
@@ -183,6 +186,17 @@ def log(
         if not running:
             return
         time.sleep(0.3)
+
+
+def diff(before: Build, after: Build, team: Team = "demo", as_json: AsJson = False) -> None:
+    """Show what differs between two builds as they were frozen: schema, files, features, scripts, packages."""
+    from lit.cli.schema import tell_changes
+    from lit.processors.launch import build_differences
+    from lit.processors.progress import find_build
+
+    workspace = _workspace(team)
+    numbers = [find_build(workspace, name) for name in (before, after)]
+    tell_changes(build_differences(workspace, *numbers), as_json)
 
 
 def _workspace(team: str) -> Workspace:
