@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from lit.streams.errors import LitError, UserError
-from lit.streams.tick import Float64Array
+from lit.streams.tick import Float64Array, Int64Array
 from lit.streams.workspace import Workspace
 from lit.trainer.drift import population_stability
 
@@ -37,14 +37,14 @@ class Reference(msgspec.Struct, frozen=True):
         The asset's.
     edges
         Feature → for each column the inner edges of its bins, ascending (fewer where values repeat).
-    shares
-        Feature → for each column the share of the asset's samples in each bin.
+    counts
+        Feature → for each column the number of the asset's samples in each bin.
     """
 
     digest: str
     columns: dict[str, list[str]]
     edges: dict[str, list[list[float]]]
-    shares: dict[str, list[list[float]]]
+    counts: dict[str, list[list[int]]]
 
 
 def last_row(values: Any) -> Float64Array:
@@ -56,18 +56,18 @@ def last_row(values: Any) -> Float64Array:
 def reference_of(digest: str, columns: Mapping[str, list[str]], values: Mapping[str, Any]) -> Reference:
     """Return the reference of samples: feature → (n, columns) or (n, rows, columns)."""
     edges: dict[str, list[list[float]]] = {}
-    shares: dict[str, list[list[float]]] = {}
+    counts: dict[str, list[list[int]]] = {}
     for name, samples in values.items():
         rows = last_row(samples)
         inner = [np.unique(np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])) for column in rows.T]
         edges[name] = [edge.tolist() for edge in inner]
-        shares[name] = [_shares(column, edge).tolist() for column, edge in zip(rows.T, inner, strict=True)]
-    return Reference(digest, {name: list(columns[name]) for name in values}, edges, shares)
+        counts[name] = [_counts(column, edge).tolist() for column, edge in zip(rows.T, inner, strict=True)]
+    return Reference(digest, {name: list(columns[name]) for name in values}, edges, counts)
 
 
-def _shares(column: Float64Array, edges: Any) -> Float64Array:
+def _counts(column: Float64Array, edges: Any) -> Int64Array:
     places = np.searchsorted(np.asarray(edges, np.float64), column, side="right")
-    return np.bincount(places, minlength=len(edges) + 1) / max(len(column), 1)
+    return np.bincount(places, minlength=len(edges) + 1)
 
 
 @dataclass
@@ -90,8 +90,8 @@ class DriftTally:
                 return {}
             table = np.stack(rows)
             for number, column in enumerate(self.reference.columns[name]):
-                trained, edges = self.reference.shares[name][number], self.reference.edges[name][number]
-                live = _shares(table[:, number], edges)
+                trained, edges = self.reference.counts[name][number], self.reference.edges[name][number]
+                live = _counts(table[:, number], edges)
                 found[f"{name}.{column}"] = round(population_stability(np.array(trained), live), 6)
         return found
 

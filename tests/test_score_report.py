@@ -97,7 +97,7 @@ def test_drift_is_nothing_for_the_same_distribution_and_large_for_a_shifted_colu
     rng = np.random.default_rng(4)
     trained = rng.normal(size=(5000, 3, 2))
     reference = reference_of("sha256:x", {"bars": ["close", "volume"]}, {"bars": trained})
-    assert all(len(shares) == DRIFT_BINS for shares in reference.shares["bars"])
+    assert all(len(counts) == DRIFT_BINS for counts in reference.counts["bars"])
     tally = DriftTally(reference)
     for number in range(400):
         if number < ENOUGH - 1:
