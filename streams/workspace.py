@@ -11,9 +11,14 @@ from lit.streams.errors import UserError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")
 
 
+def is_name(name: str) -> bool:
+    """Tell whether `name` may name a file or topic."""
+    return bool(_NAME.fullmatch(name)) and ".." not in name and len(name) <= 128
+
+
 def checked_name(name: str, what: str = "name") -> str:
     """Return `name` if it may name a file or topic, else raise `UserError`."""
-    if not _NAME.fullmatch(name) or ".." in name or len(name) > 128:
+    if not is_name(name):
         raise UserError(
             f"{what} {name!r} is not usable: begin with a letter or digit, then letters, digits, "
             "blanks, '_', '-' and single dots only (at most 128)."

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,6 +152,40 @@ def test_of_many_promoters_one_promotes(workspace: Workspace) -> None:
     assert len(winners) == 1, results
     assert [one.by for one in history(workspace, "small")] == winners
     assert status(workspace, "small").promoted and status(workspace, "small").promoted.digests == digests  # type: ignore[union-attr]
+
+
+def test_readers_never_see_parts_of_two_versions(workspace: Workspace) -> None:
+    versions = [build(workspace)]
+    promote(workspace, "small", "first")
+    done, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not done.is_set():
+            train, test, _ = open_parts(workspace, "small")
+            seen.add((train.digest, test.digest))
+            train.close(), test.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        for number in range(12):
+            versions.append(build(workspace, 63 + 3 * number, 2 + number))
+            promote(workspace, "small", "next")
+        done.set()
+        for reader in readers:
+            reader.result(60)
+    assert seen <= {(one["train"], one["test"]) for one in versions} and len(seen) > 3
+
+
+def test_assets_are_read_where_nothing_may_be_written(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(workspace)
+    folder = workspace.path("assets", "small")
+    (folder.parent / "no asset!").mkdir()
+    before = sorted(path.name for path in folder.rglob("*"))
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr("lit.trainer.audit_file._keep", lambda *_: (_ for _ in ()).throw(PermissionError("read-only")))
+    assert len(open_parts(workspace, "small")[0]) == 60 and audited(folder / "queue").train.samples == 60
+    assert [one.schema for one in promotions.statuses(workspace)] == ["small"]
+    assert sorted(path.name for path in folder.rglob("*")) == before
 
 
 _MOVER = """

@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from lit.streams.errors import UserError
+from lit.streams.errors import FaultError, UserError
 from lit.streams.filelock import LOCK, locked
-from lit.streams.workspace import Workspace
+from lit.streams.workspace import Workspace, is_name
 
 PARTS = ("train", "test")
 #: What belongs to a version of an asset, and moves with it.
@@ -39,6 +39,12 @@ class _Paper(msgspec.Struct, frozen=True):
     line: str
 
 
+def asset_names(workspace: Workspace) -> list[str]:
+    """Return the names of a team's assets; folders that no asset can be named as are none."""
+    root = workspace.path("assets")
+    return sorted(path.name for path in root.glob("*") if path.is_dir() and is_name(path.name))
+
+
 def asset_folder(workspace: Workspace, schema: str) -> Path:
     """Return an asset's folder, an unfinished move in it finished first.
 
@@ -49,11 +55,9 @@ def asset_folder(workspace: Workspace, schema: str) -> Path:
     """
     folder = workspace.path("assets", schema)
     if not folder.is_dir():
-        built = sorted(path.name for path in workspace.path("assets").glob("*") if path.is_dir())
-        raise UserError(
-            f"there is no asset {schema!r}: build it first (`lit build`). Built so far: {', '.join(built) or 'none'}."
-        )
-    if (folder / _PAPER).exists():
+        built = ", ".join(asset_names(workspace)) or "none"
+        raise UserError(f"there is no asset {schema!r}: build it first (`lit build`). Built so far: {built}.")
+    if (folder / _PAPER).exists() and os.access(folder, os.W_OK):
         with locked(folder / LOCK):
             finish(folder)
     return folder
@@ -75,7 +79,8 @@ def present(folder: Path) -> Where | None:
 @contextmanager
 def steady(folder: Path) -> Iterator[None]:
     """Keep others from moving the asset's parts within a block, so that both are of one version."""
-    with locked(folder / LOCK, shared=True):
+    writable = os.access(folder, os.W_OK)  # else nobody moves anything, and there is no place for a lock
+    with locked(folder / LOCK, shared=True) if writable else nullcontext():
         yield
 
 
@@ -90,7 +95,19 @@ def move(folder: Path, source: Path, target: Path, check: Callable[[], None], lo
         Called when nobody else can move them: raises what speaks against it.
     log, line
         Where it is recorded; the line is there if and only if the files were moved.
+
+    Raises
+    ------
+    FaultError
+        If a folder cannot be written to; what was begun is finished by whoever looks next.
     """
+    try:
+        _move(folder, source, target, check, log, line)
+    except OSError as error:
+        raise FaultError(f"the files of {folder} could not be moved ({error}): mend that and look again") from error
+
+
+def _move(folder: Path, source: Path, target: Path, check: Callable[[], None], log: Path, line: str) -> None:
     with locked(folder / LOCK):
         finish(folder)
         check()

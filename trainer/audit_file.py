@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def audited(folder: Path, on_progress: Progress = lambda *_: None) -> Audit:
         of = {part: _identify(folder / f"{part}.h5") for part in PARTS}
         with Asset(folder / "train.h5") as train, Asset(folder / "test.h5") as test:
             found = audit(train, test, _labels(train.schema), on_progress)
-        _keep(folder, _Kept(of, found))
+        with suppress(OSError):  # a folder that is only read, or full: the audit is made again next time
+            _keep(folder, _Kept(of, found))
     return found
 
 

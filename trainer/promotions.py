@@ -15,7 +15,7 @@ from lit.streams.errors import FaultError, LitError, UserError
 from lit.streams.tick import iso_ms
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset
-from lit.trainer.asset_folder import PARTS, Where, asset_folder, move, part_folder, present
+from lit.trainer.asset_folder import PARTS, Where, asset_folder, asset_names, move, part_folder, present
 from lit.trainer.audit_file import kept_audit
 from lit.trainer.hdf5 import reading
 
@@ -167,8 +167,7 @@ def status(workspace: Workspace, schema: str) -> AssetStatus:
 
 def statuses(workspace: Workspace) -> list[AssetStatus]:
     """Return all assets of a team, by name."""
-    root = workspace.path("assets")
-    return [status(workspace, path.name) for path in sorted(root.glob("[!.]*")) if path.is_dir()]
+    return [status(workspace, name) for name in asset_names(workspace)]
 
 
 def verify(workspace: Workspace, schema: str, where: Where | None = None) -> list[CheckedPart]:
