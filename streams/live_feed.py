@@ -212,7 +212,8 @@ class LiveFeed:
     def _newest(self, stamp: int, wall: int) -> None:
         self.health.last_tick = str(stamp)
         self.health.last_received = wall / 1e9
-        self.health.lag_ms = round((wall - stamp) / 1e6, 3)
+        if self.adapter.clock == "arrival":
+            self.health.lag_ms = round((wall - stamp) / 1e6, 3)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -39,7 +39,7 @@ class Health(msgspec.Struct):
     last_tick, last_received
         Newest market time (ns since the epoch) and when a tick came last (s since the epoch).
     lag_ms
-        How long the newest tick took from its market time to here.
+        How long the newest tick took from its market time to here; None for an adapter with a clock of its own.
     rejects
         Ticks in quarantine, by reason.
     gaps

@@ -178,6 +178,19 @@ def report(sequence: int, since_midnight: int) -> bytes:
     )  # fmt: skip
 
 
+async def test_a_cluster_that_refuses_access_is_told_once(
+    kafka: str, tmp_path: Path, service: tuple[str, SaslBroker]
+) -> None:
+    workspace = Workspace(tmp_path, TEAM)
+    given = {"topic": "any", "fields": FIELDS, "username": "me", "password": "s3cret"}
+    bootstrap = service[1].address  # it takes bearer tokens alone
+    add_stream(workspace, "plain", "kafka", bootstrap=bootstrap, security="sasl_plaintext", **given)
+    with pytest.raises(UserError, match="refuses access") as refused:
+        async with running(workspace, "plain", kafka) as task:
+            await task
+    assert "s3cret" not in str(refused.value)
+
+
 async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
     kafka: str, tmp_path: Path, service: tuple[str, SaslBroker]
 ) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +108,28 @@ async def test_other_files_are_refused_and_wrong_times_are_told(kafka: str, tmp_
     replay_of(workspace, "o", tmp_path / "x.csv.gz", speed=0, seek="noon")
     with pytest.raises(UserError, match="noon"):
         await run_stream(workspace, "o", kafka, asyncio.Event())
+
+
+@pytest.mark.fault
+async def test_killed_at_random_moments_a_replay_sends_each_tick_once(kafka: str, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    chance, workspace = random.Random(seed), Workspace(tmp_path, "killedreplay")
+    files = [SAMPLES / f"{symbol}_20131007.csv.gz" for symbol in ("IBM.N", "BAC.N")]
+    replay_of(workspace, "k", *files, speed=500, start="2013-10-07T13:35:00Z")
+    command = [sys.executable, "-m", "lit.cli", "worker", "stream", "--team", "killedreplay", "--name", "k"]
+    environment = {**os.environ, "LIT_DATA": str(tmp_path), "LIT_KAFKA": kafka}
+    for _ in range(2):
+        process = subprocess.Popen(command, env=environment)
+        await until(workspace, "k", lambda health, pid=process.pid: health.pid == pid and health.ticks > 0)  # type: ignore[misc]
+        await asyncio.sleep(chance.random() * 2)
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+    change(workspace, "k", speed=0)
+    await run_stream(workspace, "k", kafka, asyncio.Event())
+    for symbol, items in recorded(kafka, "killedreplay", "k").items():
+        tape = real_ticks(symbol, 1)
+        for name in ("timestamp", "price", "volume"):
+            joined = np.concatenate([getattr(block, name) for block in blocks(items)])
+            assert joined.tobytes() == getattr(tape, name).tobytes()
