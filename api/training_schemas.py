@@ -156,6 +156,14 @@ class RunDetail(RunView):
     models: list[int]
 
 
+class CalibrationBin(BaseModel):
+    """Validation samples whose prediction fell into a bin: its mean, how often yes came, how many they are."""
+
+    prediction: float
+    frequency: float
+    count: int
+
+
 class LogTail(BaseModel):
     """The last lines of a log, oldest first."""
 

@@ -48,7 +48,11 @@ def test_the_run_folder_has_the_promised_files(
     folder = RunFolder.find(workspace, "volume", 1)
     seen = {path.name for path in folder.path.iterdir() if not path.name.startswith(".")}
     promised = {"definition.json", "description.txt", "features.json", "log.txt", "perf.csv", "session.txt"}
-    assert seen == promised | {"saved_models"}
+    assert seen == promised | {"saved_models", "calibration.json"}
+    bins = folder.read_json("calibration.json")
+    assert list(bins) == ["1", "2", "3", "4"] and sum(each["count"] for each in bins["4"]) == 200
+    gap = sum(each["count"] * abs(each["prediction"] - each["frequency"]) for each in bins["4"]) / 200
+    assert gap == pytest.approx(trained[1][3]["val_calibration_error"])
     models = {f"model.{n}.{suffix}" for n in (1, 2, 3, 4) for suffix in ("h5", "keras")}
     assert {path.name for path in folder.models.iterdir()} == models
     assert folder.perf() == trained[1]

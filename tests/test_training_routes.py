@@ -121,6 +121,8 @@ def test_a_run_is_launched_and_told_of(client: TestClient, finished: dict[str, A
     assert finished["definition"]["canvas"]["name"] == "up" and finished["models"] == [1, 2]
     perf = client.get(f"{TEAM}/runs/volume/{finished['run']}/perf").json()
     assert [row["epoch"] for row in perf] == [1, 2] and "val_brier" in perf[0]
+    bins = client.get(f"{TEAM}/runs/volume/{finished['run']}/calibration").json()
+    assert list(bins) == ["1", "2"] and sum(each["count"] for each in bins["2"]) == 200
     lines = client.get(f"{TEAM}/runs/volume/{finished['run']}/log", params={"lines": 2}).json()["lines"]
     assert len(lines) == 2 and lines[1].endswith("finished")
     assert finished["run"] in [run["run"] for run in client.get(f"{TEAM}/runs", params={"project": "volume"}).json()]

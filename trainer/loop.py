@@ -21,7 +21,7 @@ from lit.trainer.backend import load
 from lit.trainer.checkpoint import Checkpoint, capture, restore
 from lit.trainer.compiler import Compiled
 from lit.trainer.hyper import Hyper, class_weights
-from lit.trainer.metrics import evaluate
+from lit.trainer.metrics import calibration, evaluate
 from lit.trainer.normalisation import fit_normalisation
 from lit.trainer.objective import Objective, objective
 from lit.trainer.persistence import joined, labelled, last_known
@@ -62,6 +62,11 @@ class Training:
         Rows of the epochs finished so far; rows past the checkpoint are dropped.
     node
         Id of the output node, for messages.
+
+    Attributes
+    ----------
+    reliability : list of dict
+        Of a binary label: the last epoch's reliability diagram over the validation samples, see `metrics.calibration`.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Training:
             restore(self.model, self._optimizer, self._state.variables)
         self.perf = [row for row in perf if row["epoch"] <= self._state.epoch]
         self._step, self._predict = self._compiled_step(), self._compiled_predict()
+        self.reliability: list[dict[str, float]] = []
 
     @property
     def epoch(self) -> int:
@@ -162,6 +168,9 @@ class Training:
         row: Row = {"epoch": epoch, "seconds": 0.0, "learning_rate": rate}
         row |= self._measured("", found["labels"], found["predictions"], seen.loss)
         predictions = self._predictions()
+        if self.objective.task == "binary":
+            is_so = self._validation_targets.ravel() >= 0.5
+            self.reliability = calibration(is_so, predictions.ravel().astype(np.float64))
         loss = self._mean_loss(self._validation_targets, predictions)
         row |= self._measured("val_", self._validation_targets, predictions, loss)
         if not math.isfinite(row["loss"]):

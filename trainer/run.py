@@ -118,6 +118,9 @@ def _train(folder: RunFolder, device: str, asked: _Interruption) -> bool:
             save_model(training.model, folder, epoch)
             perf = [*folder.perf()[: epoch - 1], row]
             folder.write_perf(perf)
+            if training.reliability:
+                bins = folder.read_json("calibration.json") | {str(epoch): training.reliability}
+                folder.write_json("calibration.json", bins)
             kept = kept_epochs(hyper.keep, perf, hyper)
             for old in perf:
                 for suffix in ("h5", "keras") if int(old["epoch"]) not in kept else ():

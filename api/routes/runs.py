@@ -10,7 +10,16 @@ from lit.api.auth.roles import Role, needs
 from lit.api.errors import ConflictError, NotFoundError
 from lit.api.routes.models import found_canvas
 from lit.api.services import Services
-from lit.api.training_schemas import CanvasFile, Continue, DeviceView, Launch, LogTail, RunDetail, RunView
+from lit.api.training_schemas import (
+    CalibrationBin,
+    CanvasFile,
+    Continue,
+    DeviceView,
+    Launch,
+    LogTail,
+    RunDetail,
+    RunView,
+)
 from lit.streams.workspace import Workspace
 from lit.trainer import experiments
 from lit.trainer.backend import devices
@@ -75,6 +84,13 @@ def router(services: Services) -> APIRouter:
     def perf(team: str, project: str, run: int) -> list[dict[str, float]]:
         """Return perf.csv, an object an epoch."""
         return found_run(services.workspace(team), project, run).perf()
+
+    @routes.get("/runs/{project}/{run}/calibration")
+    @needs(Role.VIEWER)
+    def calibration(team: str, project: str, run: int) -> dict[int, list[CalibrationBin]]:
+        """Return by epoch how probabilities and frequencies went together; empty without a yes-or-no label."""
+        found = found_run(services.workspace(team), project, run).read_json("calibration.json")
+        return {int(epoch): [CalibrationBin(**each) for each in bins] for epoch, bins in found.items()}
 
     @routes.get("/runs/{project}/{run}/log")
     @needs(Role.VIEWER)

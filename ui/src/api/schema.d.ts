@@ -2408,7 +2408,9 @@ export interface components {
         };
         /**
          * Background
-         * @description The samples that stand for other inputs; `is_training_asset` false: the asset was built anew since.
+         * @description The samples that stand for other inputs; `symbol` null: it has too few, they are of any symbol.
+         *
+         *     `is_training_asset` false: the asset was built anew since.
          */
         Background: {
             /** Asset */
@@ -2417,6 +2419,8 @@ export interface components {
             digest: string;
             /** Rows */
             rows: number;
+            /** Symbol */
+            symbol: string | null;
             /** Is Training Asset */
             is_training_asset: boolean;
         };
