@@ -1,0 +1,53 @@
+"""Reads a deployment's predictions from Kafka, each once, and prints a line for each; nothing of LIT is needed.
+
+    pip install confluent-kafka
+    python predictions.py localhost:9092 lit.demo.predictions.volatility-1
+
+A record may come twice (a worker was killed between writing and remembering). Within a model and symbol `ordinal`
+only grows, so who drops what is not above the last one seen has each prediction once. `read_committed` keeps back
+what an unfinished transaction wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+from confluent_kafka import Consumer
+
+
+def main(bootstrap: str, topic: str, idle_seconds: float = 0.0) -> None:
+    """Print predictions until interrupted, or until none came for `idle_seconds`."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "my-consumer",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,  # begin anew each time; commit offsets to go on where you were
+        }
+    )
+    consumer.subscribe([topic])
+    last: dict[tuple[str, str], int] = {}
+    idle = 0.0
+    while not idle_seconds or idle < idle_seconds:
+        message = consumer.poll(0.5)
+        if message is None or message.error() is not None:
+            idle += 0.5
+            continue
+        idle = 0.0
+        said = json.loads(message.value())
+        key = said["model"], said["symbol"]
+        if said["ordinal"] <= last.get(key, -1):
+            continue
+        last[key] = said["ordinal"]
+        values = " ".join(map(str, said["prediction"]))
+        sys.stdout.write(f"{said['model']} {said['symbol']} {said['bar_start']} {values}\n")
+        sys.stdout.flush()
+    consumer.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)
