@@ -16,6 +16,7 @@ from lit.streams.live import Stream, load_stream, save_stream, stream_path
 from lit.streams.live_health import GapView
 from lit.streams.records import Event
 from lit.streams.stream_adapters import adapter_kind, known_stream_adapters, read_stream_form
+from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
 
 #: Parameters by which a running stream is steered, where its adapter has them.
@@ -76,7 +77,7 @@ def steer(workspace: Workspace, name: str, **wanted: Any) -> Stream:
     Raises
     ------
     UserError
-        If the stream's adapter cannot be steered so.
+        If the stream's adapter cannot be steered so, or a seek is no time.
     """
     stream = load_stream(workspace, name)
     form = read_stream_form(workspace, stream.adapter.name)
@@ -89,6 +90,10 @@ def steer(workspace: Workspace, name: str, **wanted: Any) -> Stream:
 
 
 def _again(time: str, before: str) -> str:
+    try:
+        from_iso(time)
+    except ValueError as error:
+        raise UserError(f"seek {time!r}: {error}") from None
     last, _, count = before.partition("#")
     return f"{time}#{int(count or 1) + 1}" if time == last else time
 
