@@ -15,8 +15,9 @@ from lit.streams.cache import CachedFile
 from lit.streams.errors import UserError
 from lit.streams.projects import load_project
 
-#: Open at a time; each holds some megabytes of a large dataset's summary, and what it has read lately.
+#: Open at a time, and what each keeps of what it has read lately (besides some megabytes of a large one's summary).
 KEPT = 8
+KEPT_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Datasets:
         with self._lock:
             found = self._open.get(key)
             if found is None:
-                dataset = open_dataset(workspace, self._services.stores.team(team), adapter, entries)
+                dataset = open_dataset(workspace, self._services.stores.team(team), adapter, entries, KEPT_BYTES)
                 found = self._open[key] = OpenDataset(adapter, tuple(entries), Discovery(dataset))
             self._open.move_to_end(key)
             while len(self._open) > KEPT:

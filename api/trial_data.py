@@ -19,7 +19,6 @@ from lit.features.stored import StoredDataset
 from lit.features.stored_files import cached_entries, open_dataset
 from lit.streams.errors import UserError
 from lit.streams.projects import load_project, project_names
-from lit.streams.sources import load_adapter
 from lit.streams.workspace import Workspace, checked_name
 
 #: Datasets that stay open.
@@ -71,8 +70,8 @@ class TrialDatasets:
             If the dataset is not named by one way, or a file is missing or not what its adapter reads.
         """
         files = files_of(workspace, dataset)
-        adapter = load_adapter(workspace, files.adapter, files.parameters)
-        entries, lacking = cached_entries(workspace, adapter, [path.absolute() for path in files.paths])
+        paths = [path.absolute() for path in files.paths]
+        entries, lacking = cached_entries(workspace, files.adapter, paths, files.parameters)
         if lacking or not entries:
             tapes = kept_tapes(workspace, files.adapter, files.paths, files.parameters)
             return TrialData(tapes, count_ticks(tapes))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lit.features.stored import StoredDataset
-from lit.features.stored_ticks import Part
+from lit.features.stored_ticks import KEPT_BYTES, Part
 from lit.streams.cache import CachedFile, cached_files
 from lit.streams.errors import UserError
-from lit.streams.sources import Adapter, load_adapter
+from lit.streams.sources import adapter_digest
 from lit.streams.store import TickStore
 from lit.streams.workspace import Workspace
 
@@ -24,7 +24,7 @@ def raw_file_path(workspace: Workspace, path: Path | str) -> Path:
 
 
 def cached_entries(
-    workspace: Workspace, adapter: Adapter, paths: Sequence[Path]
+    workspace: Workspace, adapter: str, paths: Sequence[Path], parameters: Mapping[str, Any] | None = None
 ) -> tuple[list[CachedFile], list[tuple[Path, str]]]:
     """Return what is known of the files whose ticks the store has, and the others, each with why it has not.
 
@@ -32,28 +32,41 @@ def cached_entries(
 
     Parameters
     ----------
+    adapter, parameters
+        What reads the files; of its source only the digest counts, nothing of it is run.
     paths
         Absolute.
+
+    Raises
+    ------
+    UserError
+        If there is no such adapter, or a parameter does not fit.
     """
-    known = cached_files(workspace)
+    digest, known = adapter_digest(workspace, adapter, parameters), cached_files(workspace)
     found, lacking = [], []
     for path in paths:
         entry = known.get(str(path))
-        if entry is None or not entry.cached or entry.adapter != adapter.name:
+        if entry is None or not entry.cached or entry.adapter != adapter:
             lacking.append((path, "is not cached"))
         elif path.exists() and not entry.current:
             lacking.append((path, "has changed since it was cached"))
-        elif entry.adapter_digest not in ("", adapter.digest):
-            lacking.append((path, f"was cached with another state of adapter {adapter.name!r}"))
+        elif entry.adapter_digest not in ("", digest):
+            lacking.append((path, f"was cached with another state of adapter {adapter!r}"))
         else:
             found.append(entry)
     return found, lacking
 
 
-def open_dataset(workspace: Workspace, store: TickStore, adapter: str, entries: Sequence[CachedFile]) -> StoredDataset:
+def open_dataset(
+    workspace: Workspace,
+    store: TickStore,
+    adapter: str,
+    entries: Sequence[CachedFile],
+    kept_bytes: int = KEPT_BYTES,
+) -> StoredDataset:
     """Return the dataset of cached files, in their order; bars that took a pass are kept below `raw/.bars`."""
     parts = [Part(entry.origin, symbol, count) for entry in entries for symbol, count in entry.segments]
-    return StoredDataset(store, adapter, parts, workspace.folder("raw") / ".bars")
+    return StoredDataset(store, adapter, parts, workspace.folder("raw") / ".bars", kept_bytes)
 
 
 def stored_entries(
@@ -68,8 +81,7 @@ def stored_entries(
     """
     if not paths:
         raise UserError("the dataset names no file: name one path or more, or a project that has some")
-    loaded = load_adapter(workspace, adapter, parameters)
-    found, lacking = cached_entries(workspace, loaded, [raw_file_path(workspace, path) for path in paths])
+    found, lacking = cached_entries(workspace, adapter, [raw_file_path(workspace, path) for path in paths], parameters)
     if lacking:
         path, why = lacking[0]
         shown = os.path.relpath(path, workspace.root.absolute() / "raw")

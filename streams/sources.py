@@ -179,8 +179,25 @@ def _from_source(name: str, path: Path, source: bytes, given: Mapping[str, Any])
     if wrong or stray:
         problem = f"has unknown kinds ({'; '.join(wrong)})" if wrong else f"lacks {', '.join(stray)} of LAYOUTS"
         raise UserError(f"adapter {path}: COLUMNS {problem}; kinds are {', '.join(KINDS)}.")
-    digest = digest_with(f"sha256:{hashlib.sha256(source).hexdigest()}", values)
+    digest = _digest(source, values)
     return Adapter(name, path, digest, columns, layouts, read, values, dialect, bound("batches"))
+
+
+def adapter_digest(workspace: Workspace, name: str, parameters: Mapping[str, Any] | None = None) -> str:
+    """Return the digest that `load_adapter` finds, from the source alone: nothing of it is run.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name, its source is at fault, or a parameter does not fit.
+    """
+    path = adapter_path(workspace, name)
+    source = path.read_bytes()
+    return _digest(source, effective(declared(parsed_source(path, source), f"adapter {path}"), parameters or {}, name))
+
+
+def _digest(source: bytes, values: Mapping[str, Any]) -> str:
+    return digest_with(f"sha256:{hashlib.sha256(source).hexdigest()}", values)
 
 
 def declared_parameters(workspace: Workspace, name: str) -> dict[str, Parameter]:
@@ -193,6 +210,17 @@ def declared_parameters(workspace: Workspace, name: str) -> dict[str, Parameter]
     """
     path = adapter_path(workspace, name)
     return declared(parsed_source(path, path.read_bytes()), f"adapter {path}")
+
+
+def source_digest(workspace: Workspace, name: str) -> str:
+    """Return the digest of an adapter's source as it would be loaded.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name.
+    """
+    return f"sha256:{hashlib.sha256(adapter_path(workspace, name).read_bytes()).hexdigest()}"
 
 
 def parsed_source(path: Path, source: bytes) -> ast.Module:

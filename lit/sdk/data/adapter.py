@@ -64,8 +64,7 @@ class SdkAdapter:
             return self._opened
 
     def _open(self) -> StoredDataset | FileDataset:
-        adapter = load_source(self._workspace, self._source, self._parameters)
-        entries, lacking = cached_entries(self._workspace, adapter, self.paths)
+        entries, lacking = cached_entries(self._workspace, self._source, self.paths, self._parameters)
         if not lacking:
             self._rejects = dict(sum((Counter(entry.rejects) for entry in entries), Counter()))
             store = current_store(self._settings, self._workspace.team)
@@ -163,8 +162,7 @@ class SdkAdapter:
     def require_cached(self) -> None:
         """Raise `UserError` if a file is not cached, before any is read."""
         if self._opened is None:
-            adapter = load_source(self._workspace, self._source, self._parameters)
-            _, lacking = cached_entries(self._workspace, adapter, self.paths)
+            _, lacking = cached_entries(self._workspace, self._source, self.paths, self._parameters)
         else:
             lacking = [] if self.stored else [(self.paths[0], "was not cached when the dataset was opened")]
         if lacking:
@@ -289,7 +287,7 @@ def _adapter(settings: Settings, team: str, adapter: str, paths: Any, parameters
         raise UserError(f"paths is {paths!r}: name one file or more, as a list")
     workspace = Workspace(settings.data, team)
     files = [raw_file_path(workspace, path) for path in paths]
-    _, lacking = cached_entries(workspace, load_source(workspace, adapter, parameters), files)
+    _, lacking = cached_entries(workspace, adapter, files, parameters)
     for file, _ in lacking:
         if not file.is_file():
             raise UserError(f"{file} does not exist; check the path.")
