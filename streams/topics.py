@@ -78,7 +78,7 @@ def create_topics(bootstrap: str, *wanted: Topic, replication: int = 1) -> None:
     FaultError
         If the broker cannot be reached or refuses.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
     new = [
         NewTopic(
             topic.name,
