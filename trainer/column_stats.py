@@ -30,6 +30,9 @@ FENCE = 3.0
 MAX_CLASSES = 16
 #: Histograms go no further, so that the differences of their edges are finite.
 _WIDEST = 1e300
+#: Edges that are searched, padded with infinity: a power of two above the 101 quantiles.
+_SEARCHED = 128
+_HALF = _SEARCHED // 2
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -192,9 +195,10 @@ class _Counter:
 
     def __init__(self, grid: Grid | None) -> None:
         self.grid = grid
-        self.edges = np.empty(0) if grid is None else grid.edges
+        self.edges = np.full(_SEARCHED, np.inf)
+        self.edges[: len(grid.edges) if grid else 0] = grid.edges if grid else 0
         self.bins = np.linspace(grid.low, grid.high, BINS + 1) if grid else np.zeros(BINS + 1)
-        self.counts = np.zeros(2 * len(self.edges) + 1, np.int64)
+        self.counts = np.zeros(2 * len(grid.edges) + 1 if grid else 1, np.int64)
         self.histogram = np.zeros(BINS + 2, np.int64)
 
     def add(self, chunk: npt.NDArray[Any], column: int) -> None:
@@ -272,14 +276,11 @@ def _place(values, column, edges, bins, counts, histogram):  # type: ignore[no-u
         v = np.float64(values[i, column])
         if not np.isfinite(v):
             continue
-        left, right = 0, len(edges)
-        while left < right:
-            middle = (left + right) // 2
-            if edges[middle] < v:
-                left = middle + 1
-            else:
-                right = middle
-        counts[2 * left + (1 if left < len(edges) and edges[left] == v else 0)] += 1
+        left, step = 0, _HALF
+        while step:  # without branches: which way it goes is anybody's guess
+            left += step * (edges[left + step - 1] < v)
+            step >>= 1
+        counts[2 * left + (edges[left] == v)] += 1
         if v < low:
             histogram[0] += 1
         elif v > high:
