@@ -30,6 +30,7 @@ from lit.api.services import Services
 from lit.features.intervals import Interval
 from lit.serving.choice import deploy, promote, withdraw
 from lit.serving.opening import Deployment
+from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
 from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
@@ -132,10 +133,10 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
         names = [(model, False) for model in output.models] + [(model, True) for model in output.shadow if shadow]
         with monitor.lock:
             watched = monitor.of(team, name)
-            reports = watched.reports if watched else None
-            models = [reports.report(m, hidden, validation.get(m)) for m, hidden in names] if reports else []
+            reports = watched.reports if watched else ScoreReports()
+            models = [reports.report(model, hidden, validation.get(model)) for model, hidden in names]
             others = [model for model, _ in names[1:]] if output.models else []
-            compared = [reports.compare(output.models[0], other) for other in others] if reports else []
+            compared = [reports.compare(output.models[0], other) for other in others]
         return _json(DeploymentReport(models, compared))
 
     def vault_item(team: str, model: str) -> str:

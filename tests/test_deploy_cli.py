@@ -1,0 +1,166 @@
+"""`lit deploy` on files and against a running server: made empty, changed, promoted, watched, its log followed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lit.api.server import running
+from lit.cli import deploy
+from lit.settings import Settings
+from lit.streams import topics
+from lit.streams.errors import FaultError, UserError
+from lit.streams.workspace import Workspace
+from lit.trainer.vault import file_digest
+
+
+def add_item(workspace: Workspace, name: str) -> None:
+    folder = workspace.folder("vault", name)
+    (folder / "model.h5").write_bytes(name.encode())
+    spec = {"name": "bars", "shape": [20, 8], "columns": []}
+    record = {
+        "project": "p", "run": 1, "epoch": 1, "digest": file_digest(folder / "model.h5"), "inputs": [spec],
+        "label": {**spec, "name": "up"}, "tags": [],
+        "metrics": {"epoch": 1, "val_accuracy": 0.6, "val_base_accuracy": 0.5},
+    }  # fmt: skip
+    (folder / "item.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("LIT_DATA", str(tmp_path))
+    workspace = Workspace(tmp_path, "demo")
+    for name in ("old", "new"):
+        add_item(workspace, name)
+    (workspace.folder("streams") / "tape.json").write_text('{"adapter": {"name": "replay"}}')
+    return workspace
+
+
+def lit(*words: str) -> str:
+    app = typer.Typer()
+    deploy.register(app)
+    app.command("other")(lambda: None)
+    done = CliRunner().invoke(app, ["deploy", *words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def file(team: Workspace, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((team.root / "preview" / f"{name}.json").read_text())
+    return found
+
+
+def test_a_vault_item_is_deployed_and_a_second_one_joins_in_the_shadow(team: Workspace) -> None:
+    assert "`lit up` runs it" in lit("old", "--stream", "tape", "--interval", "5min", "--name", "up")
+    assert file(team, "up") == {
+        "name": "up",
+        "stream": "tape",
+        "output": {"device": "cpu", "models": ["old"], "shadow": []},
+        "parameters": {"ticker": None, "interval": "5minute"},
+        "alerts": {},
+    }
+    lit("new", "--name", "up", "--shadow")
+    assert file(team, "up")["output"]["shadow"] == ["new"]
+    lit("promote", "up", "new")
+    assert file(team, "up")["output"] == {"device": "cpu", "models": ["new"], "shadow": ["old"]}
+    assert json.loads(lit("list", "--json"))[0]["name"] == "up"
+    assert "(old)" in lit("list")
+
+
+def test_one_is_made_empty_then_its_models_rules_and_symbols_are_chosen(team: Workspace) -> None:
+    assert "no models yet" in lit("create", "up", "--stream", "tape")
+    lit("set", "up", "--model", "old", "--model", "new", "--alert", "drift=0.25", "--alert", "webhook=http://x/y")
+    lit("set", "up", "--ticker", "IBM.N, BAC.N", "--alert", "drift=")
+    found = file(team, "up")
+    assert found["output"]["models"] == ["old", "new"] and found["alerts"] == {"webhook": "http://x/y"}
+    assert found["parameters"]["ticker"] == "IBM.N, BAC.N"
+    lit("set", "up", "--no-models")
+    assert file(team, "up")["output"]["models"] == []
+    lit("remove", "up")
+    assert not (team.root / "preview/up.json").exists()
+
+
+def test_mistakes_are_told_in_a_sentence_and_leave_no_file(team: Workspace) -> None:
+    lit("create", "up", "--stream", "tape")
+    for words, said in (
+        (["older", "--stream", "tape"], "'older' does not exist"),
+        (["old"], "--stream"),
+        (["old", "--stream", "none"], "'none'"),
+        (["old", "--stream", "tape", "--name", "up", "--interval", "1hour"], "1minute of 'tape'"),
+        (["create", "up", "--stream", "tape"], "exists"),
+        (["set", "up", "--model", "old", "--shadow", "old"], "twice"),
+        (["set", "up", "--alert", "drift"], "'drift'"),
+        (["set", "up", "--alert", "drifts=1"], "drifts"),
+        (["promote", "up", "old"], "no model 'old'"),
+        (["set", "none"], "'none'"),
+        (["create", "x.shadow", "--stream", "tape"], "shadow"),
+    ):
+        with pytest.raises(UserError, match=said):
+            lit(*words)
+    assert file(team, "up")["output"]["models"] == []
+    with pytest.raises(FaultError, match="does not run"):
+        lit("show", "up")
+
+
+@pytest.fixture
+def server(kafka: str, team: Workspace) -> Iterator[tuple[str, dict[str, str], Path]]:
+    topics.create_topics(kafka, topics.ticks("demo", "tape"))
+    with running(Settings(data=team.data, kafka=kafka, port=0), supervise=False) as found:
+        yield found.url, {"Authorization": f"Bearer {found.token}"}, team.data / ".lit" / "logs"
+
+
+@pytest.mark.kafka
+def test_a_running_server_shows_a_deployment_and_follows_its_log(
+    team: Workspace, server: tuple[str, dict[str, str], Path]
+) -> None:
+    url, bearer, logs = server
+    lit("old", "--stream", "tape", "--name", "up")
+    shown = lit("show", "up")
+    assert "stopped" in shown and "validation" in shown and "0.600 (base 0.500)" in shown
+    with pytest.raises(UserError, match="has not run"):
+        lit("log", "up")
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / "demo.deployment.up.log"
+    log.write_text("".join(f"line {n}\n" for n in range(100)))
+    assert lit("log", "up", "--lines", "2").splitlines() == ["line 98", "line 99"]
+    with pytest.raises(UserError, match="no worker"):
+        lit("restart", "up")
+
+    seen: list[str] = []
+
+    def follow() -> None:
+        address = f"{url}/api/teams/demo/deployments/up/log/live?lines=1"
+        with httpx.stream("GET", address, headers=bearer, timeout=60) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    seen.append(line.removeprefix("data: "))
+                if len(seen) == 4:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with log.open("a") as out:
+        out.write("half a ")
+        out.flush()
+        time.sleep(0.5)
+        out.write("line\nwhole\n")
+        out.flush()
+    while len(seen) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    log.write_text("anew\n")  # it was rotated
+    thread.join(30)
+    assert seen == ["line 99", "half a line", "whole", "anew"]
