@@ -142,6 +142,11 @@ def cache_file(
                 progress.sent += len(rest)
                 on_bytes(progress.bytes, file.raw_size)
         sender.finish()
+        accounted = report.ticks + report.skipped.total() + report.rejects.total()
+        if report.rows != accounted or report.ticks != sum(counts.values()):
+            raise FaultError(
+                f"{path}: of {report.rows:,} rows only {accounted:,} are accounted for; please report this"
+            )
     except BaseException:
         sender.abandon()
         raise

@@ -99,7 +99,7 @@ def want(workspace: Workspace, path: Path, adapter: str, parameters: Mapping[str
     if not path.is_file():
         raise UserError(f"{path} does not exist; check the path.")
     effective(declared_parameters(workspace, adapter), parameters or {}, adapter)
-    wish = Wish(str(path.absolute()), adapter, dict(parameters or {}), since=time.time())
+    wish = Wish(os.path.normpath(path.absolute()), adapter, dict(parameters or {}), since=time.time())
     if not status_of(workspace, wish.key).alive:
         _status_path(workspace, wish.key).unlink(missing_ok=True)
     _write_wish(workspace, wish)

@@ -20,17 +20,19 @@ CHUNK_BYTES = 4 * 1024 * 1024
 #: A line longer than this is no CSV row of ours; it also bounds memory where a quote is never closed.
 LINE_BYTES = 1024 * 1024
 _READ_BYTES = 1024 * 1024
+_MARK = b"\xef\xbb\xbf"  # what some programs begin UTF-8 text with
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a text file is a table: its delimiter, and whether its first line names the columns.
+    """How a text file is a table: its delimiter, whether its first line names the columns, and its decimal mark.
 
     Without a header the columns are called `1`, `2`, `3`…
     """
 
     delimiter: str = ","
     header: bool = True
+    decimal: str = "."
 
 
 COMMA = Dialect()
@@ -159,6 +161,8 @@ def chunks(file: SourceFile, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
                     rest = data
                     continue
                 data, line, header = data[end:] if end else b"", 2, False
+            elif line == 1:
+                data = data.removeprefix(_MARK)
             cut = _row_end(data + b"\n" if ended else data)
             cut = min(cut, len(data))
             if cut == 0 and (ended or len(data) > LINE_BYTES):
@@ -194,7 +198,7 @@ def _header(path: Path, line: bytes, dialect: Dialect) -> tuple[str, ...]:
     if len(line) > LINE_BYTES // 2:
         raise UserError(f"{path}: its first line is no header of a CSV file ({len(line):,} bytes long).")
     try:
-        text = line.removeprefix(b"\xef\xbb\xbf").decode().rstrip("\r")
+        text = line.removeprefix(_MARK).decode().rstrip("\r")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a gzip file and not UTF-8 text; give a .csv or .csv.gz file.") from error
     names = next(csv.reader([text], delimiter=dialect.delimiter), [])

@@ -41,7 +41,8 @@ def csv_rows(
     if table is None:
         table, broken = _parse(chunk, header, dict.fromkeys(present, pa.binary()), dialect)
         assert table is not None
-        arrays = {column: _cast(column, columns[column], flat(table.column(column)), bad) for column in present}
+        cells = {column: flat(table.column(column)) for column in present}
+        arrays = {column: _cast(column, columns[column], cells[column], bad, dialect) for column in present}
     else:
         arrays = {column: flat(table.column(column)) for column in present}
     length = int(table.num_rows)
@@ -70,6 +71,7 @@ def _parse(
             arrow_csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),
+                decimal_point=dialect.decimal,
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
@@ -84,12 +86,14 @@ def _parse(
         raise
 
 
-def _cast(column: str, kind: str, cells: pa.Array, bad: list[tuple[Mask, str]]) -> pa.Array:
+def _cast(column: str, kind: str, cells: pa.Array, bad: list[tuple[Mask, str]], dialect: Dialect) -> pa.Array:
     text, worse = lenient_cast(cells, pa.utf8())
     values = text
     if kind in ("number", "integer"):
         text = pc.utf8_trim(text, " \t")
         text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.utf8()), text)
+        if dialect.decimal != ".":  # a point is no decimal mark then
+            text = pc.replace_substring(pc.replace_substring(text, ".", "?"), dialect.decimal, ".")
     if TYPES[kind] != pa.utf8():
         values, worse = lenient_cast(text, TYPES[kind], worse)
     if worse.any():

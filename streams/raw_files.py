@@ -14,7 +14,7 @@ from lit.streams import caching
 from lit.streams.cached import CachedFile, cached_files, forget_file
 from lit.streams.caching import Status, Wish
 from lit.streams.errors import UserError
-from lit.streams.sources import adapter_for
+from lit.streams.sources import adapter_digest, adapter_for
 from lit.streams.tick import iso
 from lit.streams.workspace import Workspace, checked_name
 
@@ -32,7 +32,7 @@ class RawFile:
     adapter, parameters
         What reads it: as it was cached or wished for, else what its name speaks for.
     state
-        `new` (never cached), `sent` (to Kafka; the store was not asked yet), `changed` (since it was cached), `missing`
+        `new` (never cached), `sent` (to Kafka; the store was not asked yet), `changed` (it or its adapter), `missing`
         (cached, but no longer there), `stopped`, `failed`, `waiting`, `checking`, `sending`, `storing` or `cached`
         (the store holds every tick of it).
     rows, ticks, late, skipped, rejects, first, last, symbols
@@ -141,7 +141,9 @@ def _describe(
 ) -> RawFile:
     status = caching.status_of(workspace, caching.job_key(path)) if wish else Status()
     there = Path(path).is_file()
-    state = _state(entry, wish, status, there)
+    state, error = _state(entry, wish, status, there), status.error
+    if state == "cached" and entry is not None and entry.adapter_digest not in ("", _digest(workspace, entry)):
+        state, error = "changed", f"adapter {entry.adapter!r} was edited since"
     known = entry if entry is not None and state not in ("changed", "checking", "sending") else None
     if there:
         size, modified = Path(path).stat().st_size, iso(Path(path).stat().st_mtime_ns // 10**9 * 10**9)
@@ -169,9 +171,17 @@ def _describe(
         total=status.total if running else 0,
         rate=round(status.rate, 1) if state in caching.ACTIVE else 0.0,
         eta=round(status.eta, 1) if status.eta is not None and state == "sending" else None,
-        error=status.error if state in ("failed", "waiting") else None,
+        error=error if state in ("failed", "waiting", "changed") else None,
         used_by=users.get(path, []),
     )
+
+
+def _digest(workspace: Workspace, entry: CachedFile) -> str:
+    """Return the digest that an entry's adapter has now, with the entry's parameters."""
+    try:
+        return adapter_digest(workspace, entry.adapter, entry.parameters)
+    except UserError:  # it was deleted: what it made is as good as it was
+        return entry.adapter_digest
 
 
 def _state(entry: CachedFile | None, wish: Wish | None, status: Status, there: bool) -> str:

@@ -212,17 +212,6 @@ def declared_parameters(workspace: Workspace, name: str) -> dict[str, Parameter]
     return declared(parsed_source(path, path.read_bytes()), f"adapter {path}")
 
 
-def source_digest(workspace: Workspace, name: str) -> str:
-    """Return the digest of an adapter's source as it would be loaded.
-
-    Raises
-    ------
-    UserError
-        If there is none of this name.
-    """
-    return f"sha256:{hashlib.sha256(adapter_path(workspace, name).read_bytes()).hexdigest()}"
-
-
 def parsed_source(path: Path, source: bytes) -> ast.Module:
     """Return an adapter's syntax tree, or raise `UserError` with the line."""
     try:

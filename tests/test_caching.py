@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from lit.streams.clients import bounds, consumer
 from lit.streams.codec import decode
 from lit.streams.errors import FaultError, UserError
 from lit.streams.raw_files import delete_raw_file, raw_files, raw_path, raw_root
+from lit.streams.sources import load_adapter
 from lit.streams.store_open import open_store
 from lit.streams.tick import TickBlock
 from lit.streams.workspace import Workspace
@@ -174,6 +176,23 @@ def test_the_list_tells_new_failed_waiting_cached_and_changed_files_apart(
     assert state() == "changed"
     path.unlink()
     assert state() == "missing"
+
+
+def test_a_file_whose_adapter_was_edited_is_not_shown_as_cached(
+    workspace: Workspace, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, loaded = raw / IBM, load_adapter(workspace, "refinitiv", {"exclude": {"odd": "I"}})
+    entry = entry_of(workspace, path)
+    entry = msgspec.structs.replace(entry, parameters=dict(loaded.parameters), adapter_digest=loaded.digest)
+    (raw / "sub").mkdir()
+    wish = caching.want(workspace, raw / "sub" / ".." / IBM, "refinitiv", {"exclude": {"odd": "I"}})
+    assert wish.path == str(path)
+    run(workspace, wish, monkeypatch, entry)
+    assert raw_files(workspace)[0].state == "cached"
+    own = workspace.root / "adapters" / "refinitiv.py"
+    own.write_text(own.read_text() + "\n# edited\n")
+    (shown,) = raw_files(workspace)
+    assert (shown.state, shown.cached) == ("changed", False) and "was edited since" in str(shown.error)
 
 
 def test_two_processes_never_cache_one_file_at_once(

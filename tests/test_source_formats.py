@@ -190,6 +190,49 @@ def test_an_archive_with_two_files_is_refused(workspace: Workspace) -> None:
         ticks(workspace, "csv", path)
 
 
+def test_decimal_commas_tabs_and_a_byte_order_mark_are_read(workspace: Workspace) -> None:
+    lines = ["1700000000\t1.234,5\t10", "1700000001\t1234,5\t10,25", "1700000002\t12.5\t10"]
+    path = workspace.data / "x.tsv"
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).encode())
+    mapping = {"delimiter": "tab", "header": False, "decimal": ",", "time": "1", "price": "2", "volume": "3"}
+    found, report = ticks(workspace, "csv", path, {**mapping, "ticker": "A", "time_format": "epoch", "time_unit": "s"})
+    assert [(one["Price"], one["Volume"]) for one in found] == [(1234.5, 10.25)]
+    assert report.rejects == {"2 is not a number": 2}  # what is meant by a point is not guessed
+    path.write_bytes(b"\xef\xbb\xbf" + lines[1].encode())
+    found, _ = ticks(workspace, "csv", path, {**mapping, "ticker": "A", "time_format": "epoch", "time_unit": "s"})
+    assert stamps(found) == [1_700_000_001 * NS]  # a clean chunk, too
+    with pytest.raises(UserError, match="delimiter '::' is not one character"):
+        ticks(workspace, "csv", path, {**mapping, "delimiter": "::"})
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_sdk_passes_parameters_on_and_a_project_keeps_them(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    from lit.sdk.data.adapter import load_adapter as load_dataset
+    from lit.sdk.data.adapter import load_adapter_by_project
+    from lit.streams.projects import Project, save_project
+
+    monkeypatch.setenv("LIT_DATA", str(workspace.data))
+    raw = workspace.folder("raw")
+    rows = [f"2024-01-02T10:00:0{second},{second + 1},1,AB" for second in range(3)]
+    text(raw / "a.csv", "t,p,q,who", *rows)
+    text(raw / "b.csv", "t,p,q,who", *(row.replace("AB", "CD") for row in rows))
+    names = ["a.csv", "b.csv"] if many else ["a.csv"]
+    parameters = {"time": "t", "price": "p", "volume": "q", "symbol": "who", "time_zone": "America/New_York"}
+    save_project(workspace, "mine", Project(names, [], "csv", parameters))
+    for adapter in (
+        load_dataset("demo", "csv", {"paths": names, **parameters}),
+        load_adapter_by_project("demo", "mine"),
+    ):
+        with pytest.warns(UserWarning, match="cache"):
+            assert len(adapter) == 3 * len(names)
+        assert adapter[2]["Date-Time"] == "2024-01-02T15:00:02.000Z" and adapter[2]["symbol"] == "AB"
+        assert adapter.get_bars(2, 2, "second", 1, prevent_lookahead_bias=False)[:, 3].tolist() == [2, 3]
+    with pytest.raises(UserError, match="'tiem' is not known"):
+        load_dataset("demo", "csv", {"paths": names, "tiem": "t"})
+
+
 # --- parquet
 
 
@@ -369,7 +412,7 @@ def test_lean_prices_clock_changes_and_suspicious_ticks(workspace: Workspace) ->
 def test_wrong_parameters_are_named_with_what_fits(workspace: Workspace) -> None:
     path = text(workspace.data / "x.csv", "timestamp,price,volume,symbol", "1,1,1,A")
     for parameters, words in [
-        ({"tiem": "x"}, "'tiem' is not known to adapter 'csv': it takes delimiter, header, time,"),
+        ({"tiem": "x"}, "'tiem' is not known to adapter 'csv': it takes delimiter, header, decimal, time,"),
         ({"header": "yes"}, "'header' is 'yes': give true or false"),
         ({"keep": "a"}, r"'keep' is 'a': give a list"),
         ({"time_zone": "Mars/Olympus"}, "time zone 'Mars/Olympus' does not exist"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def cache_files(
     if not files:
         raise UserError("no file to cache: name at least one, as in `lit cache data/demo/raw/*.csv.gz`")
     if stop:
-        stopped = [str(path) for path in files if caching.stop(workspace, str(path.absolute()))]
+        stopped = [str(path) for path in files if caching.stop(workspace, os.path.normpath(path.absolute()))]
         typer.echo(json.dumps(stopped) if as_json else f"{len(stopped)} cachings stopped")
         return
     groups: dict[str, list[Path]] = {}

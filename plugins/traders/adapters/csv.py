@@ -4,13 +4,17 @@ Rows that lack a symbol, a time, or a positive and finite price and volume are r
 The order of the file is kept; a time that jumps back is kept too, and counted as late.
 """
 
+from lit.streams.errors import UserError
 from lit.streams.ingest_bytes import Dialect
 from lit.streams.mapping import mapped_columns, mapped_ticks
 
 
-def dialect(*, delimiter=",", header=True):
+def dialect(*, delimiter=",", header=True, decimal="."):
     """Say how the file is a table."""
-    return Dialect({"tab": "\t"}.get(delimiter, delimiter), header)
+    for what, mark in (("delimiter", delimiter), ("decimal", decimal)):
+        if len(mark) != 1 and mark != "tab":
+            raise UserError(f"{what} {mark!r} is not one character")
+    return Dialect({"tab": "\t"}.get(delimiter, delimiter), header, decimal)
 
 
 def columns(*, time="timestamp", date="", price="price", volume="volume", symbol="symbol", ticker="", sequence="",
@@ -30,6 +34,8 @@ def read(rows, *, time="timestamp", date="", price="price", volume="volume", sym
         What separates cells: one character, or the word tab.
     header
         Whether the first line names the columns; if not, they are called 1, 2, 3 and so on.
+    decimal
+        What separates decimals: a point, or a comma.
     time
         Column with the time.
     date
