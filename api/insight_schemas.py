@@ -55,11 +55,15 @@ class PartEffect(BaseModel):
 
 
 class Background(BaseModel):
-    """The samples that stand for other inputs; `is_training_asset` false: the asset was built anew since."""
+    """The samples that stand for other inputs; `symbol` null: it has too few, they are of any symbol.
+
+    `is_training_asset` false: the asset was built anew since.
+    """
 
     asset: str
     digest: str
     rows: int
+    symbol: str | None
     is_training_asset: bool
 
 

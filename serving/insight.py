@@ -164,8 +164,9 @@ def _mixed(name: str, value: Array, background: Array, players: Players, masks: 
 def influences(
     outputs: Outputs, sample: Sample, background: Sample, output: int | None = None
 ) -> tuple[list[Influence], int]:
-    """Rank cells by how much the output changes when one of them has its usual value, the background's mean, instead.
+    """Rank cells by how much the output changes when one of them has its usual value instead.
 
+    Usual is the mean of the cell's column over the sample's own rows; of a feature without rows, the background's mean.
     One at a time, so that a model that saturates or has kinks is told as it is; a gradient would not.
 
     Returns
@@ -175,7 +176,7 @@ def influences(
     """
     whole = _row(outputs, sample)
     number = chosen_output(whole, output)
-    usual = {name: background[name].mean(axis=0, dtype=np.float64).astype(np.float32) for name in sample}
+    usual = {name: _usual(value, background[name]) for name, value in sample.items()}
     places = [(name, position) for name, value in sample.items() for position in range(value.size)]
     effects = np.empty(len(places))
     for part in _pieces(len(places), sum(value.nbytes for value in sample.values())):
@@ -191,6 +192,12 @@ def influences(
         there = float(usual[name].reshape(-1)[position])
         found.append(Influence(_cell(name, sample[name].shape, position), value, there, float(effects[place])))
     return found, number
+
+
+def _usual(value: Array, background: Array) -> Array:
+    rows = value if len(value.shape) == 2 and len(value) > 1 else background
+    mean = np.asarray(rows.mean(axis=0, dtype=np.float64), np.float32)
+    return np.broadcast_to(mean, value.shape)
 
 
 def edited(sample: Sample, edits: Sequence[tuple[Cell, float]]) -> dict[str, Array]:

@@ -40,6 +40,28 @@ class MissingPredictionError(UserError):
     """There is no such prediction."""
 
 
+def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: str | None = None) -> Found:
+    """Return what a deployment predicted last, of a symbol and by a model if they are named.
+
+    Raises
+    ------
+    MissingPredictionError
+        If it has predicted nothing.
+    """
+    latest: Found | None = None
+    for topic in _existing(config.bootstrap, config.predictions_topics):
+        for partition in range(topics.PARTITIONS):
+            for message in _back(config.bootstrap, topic, partition):
+                one = msgspec.json.decode(message.value() or b"", type=Prediction)
+                if symbol in (None, one.symbol) and model in (None, one.model):
+                    if latest is None or one.published_at > latest.prediction.published_at:
+                        latest = Found(one, partition)
+                    break
+    if latest is None:
+        raise MissingPredictionError(f"deployment {config.name!r} has predicted nothing yet")
+    return latest
+
+
 def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = None, model: str | None = None) -> Found:
     """Return the prediction that a deployment made at a tick.
 

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,7 +82,7 @@ class _Opened:
         self.predictor = predictor
         self.columns = {spec.name: list(spec.columns) for spec in self.item.inputs}
         self._workspace = workspace
-        self._background: tuple[Sample, dict[str, Any]] | None = None
+        self._backgrounds: dict[str, tuple[Sample, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         tf, _ = load()
         specs = [tf.TensorSpec((None, *spec.shape), tf.float32) for spec in self.item.inputs]
@@ -94,15 +95,16 @@ class _Opened:
         """Return the outputs for any number of samples; last bits may differ from `predict`'s."""
         return self._many(*(self._constant(batch[spec.name]) for spec in self.item.inputs)).numpy()
 
-    def background(self) -> tuple[Sample, dict[str, Any]]:
-        """Return samples of the training asset, and which they are."""
+    def background(self, symbol: str) -> tuple[Sample, dict[str, Any]]:
+        """Return samples of the training asset, of the symbol if it has enough of them, and which they are."""
         with self._lock:
-            if self._background is None:
-                self._background = _background(self._workspace, self.item)
-            return self._background
+            if symbol not in self._backgrounds:
+                self._backgrounds[symbol] = _background(self._workspace, self.item, symbol)
+            return self._backgrounds[symbol]
 
 
-def _background(workspace: Workspace, item: Any) -> tuple[Sample, dict[str, Any]]:
+def _background(workspace: Workspace, item: Any, symbol: str) -> tuple[Sample, dict[str, Any]]:
+    """Draw samples; columns of one symbol can be mixed with each other, a price of another symbol makes no bar."""
     from lit.trainer.asset import Asset, asset_path
 
     origin = item.lineage.get("asset", {})
@@ -112,10 +114,20 @@ def _background(workspace: Workspace, item: Any) -> tuple[Sample, dict[str, Any]
         raise UserError(f"vault item {item.name!r} does not say its training asset: impact needs samples of it")
     path, _ = asset_path(workspace, name)
     with Asset(path) as asset:
-        rows = np.sort(np.random.default_rng(0).permutation(len(asset))[: insight.BACKGROUND])
+        own = np.empty(0, np.int64)
+        with suppress(UserError):  # the symbol is not in the asset
+            own = asset.rows([symbol])
+        enough = len(own) >= insight.BACKGROUND
+        pool = own if enough else np.arange(len(asset))
+        rows = np.sort(np.random.default_rng(0).permutation(pool)[: insight.BACKGROUND])
         (batch,) = asset.chunks(item.features, rows, size=len(rows))
-        same = asset.digest == origin.get("digest")
-        facts = {"asset": name, "digest": asset.digest, "rows": len(rows), "is_training_asset": same}
+        facts = {
+            "asset": name,
+            "digest": asset.digest,
+            "rows": len(rows),
+            "symbol": symbol if enough else None,
+            "is_training_asset": asset.digest == origin.get("digest"),
+        }
     return {name: np.asarray(batch[name], np.float32) for name in item.features}, facts
 
 
@@ -158,19 +170,19 @@ class Worker:
             "epoch": opened.item.epoch,
         }
 
-    def impact(self, subject: Subject, inputs: dict[str, Any], output: int | None) -> dict[str, Any]:
+    def impact(self, subject: Subject, inputs: dict[str, Any], symbol: str, output: int | None) -> dict[str, Any]:
         """Return saliency and independence of columns and features."""
         opened = self._open(**subject)
-        background, facts = opened.background()
+        background, facts = opened.background(symbol)
         return {
             "impact": msgspec.to_builtins(insight.impact(opened.outputs, unpacked(inputs), background, output)),
             "background": facts,
         }
 
-    def influences(self, subject: Subject, inputs: dict[str, Any], output: int | None) -> dict[str, Any]:
+    def influences(self, subject: Subject, inputs: dict[str, Any], symbol: str, output: int | None) -> dict[str, Any]:
         """Return the most influential cells."""
         opened = self._open(**subject)
-        background, facts = opened.background()
+        background, facts = opened.background(symbol)
         found, number = insight.influences(opened.outputs, unpacked(inputs), background, output)
         return {"cells": msgspec.to_builtins(found), "output": number, "background": facts}
 

@@ -21,7 +21,7 @@ import numpy as np
 from lit.serving.config import DeploymentConfig
 from lit.serving.insight import Array, Cell
 from lit.serving.insight_process import InsightProcesses
-from lit.serving.insight_record import Found, find_prediction, recorded_bars, recorded_ticks
+from lit.serving.insight_record import Found, find_prediction, last_prediction, recorded_bars, recorded_ticks
 from lit.serving.insight_window import Recorded
 from lit.serving.insight_worker import unpacked
 from lit.serving.opening import config_of, load_deployment
@@ -123,9 +123,9 @@ class Insights:
         self.processes.close()
 
     def situation(
-        self, team: str, deployment: str, index: int, symbol: str | None = None, model: str | None = None
+        self, team: str, deployment: str, index: int | None, symbol: str | None = None, model: str | None = None
     ) -> Situation:
-        """Return a prediction and what the model saw.
+        """Return a prediction (`index` None: the last one) and what the model saw.
 
         Raises
         ------
@@ -134,16 +134,20 @@ class Insights:
         """
         key = (team, deployment, index, symbol, model)
         with self._lock:
-            if (kept := self._kept.get(key)) is not None:
+            if index is not None and (kept := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return kept
         workspace = Workspace(self._data, team)
         config = config_of(workspace, load_deployment(workspace, deployment), self._bootstrap)
-        found = find_prediction(config, index, symbol, model)
+        if index is None:
+            found = last_prediction(config, symbol, model)
+        else:
+            found = find_prediction(config, index, symbol, model)
         answer = self._recomputed(config, found)
         if answer["inputs"] is None:
+            at = found.prediction.index
             raise UserError(
-                f"the inputs at index {index} can't be computed again: a feature of {found.prediction.model!r} rejects "
+                f"the inputs at index {at} can't be computed again: a feature of {found.prediction.model!r} rejects "
                 "the sample, so what the stream recorded is not what was predicted from"
             )
         made = Situation(
@@ -171,7 +175,7 @@ class Insights:
             most salient first; `base`, the background's mean prediction, and `prediction`; `method` and `coalitions`;
             `background`, which samples these were.
         """
-        said = self._ask(team, situation, "impact", output=output)
+        said = self._ask(team, situation, "impact", symbol=situation.prediction.symbol, output=output)
         found, game = said["impact"], said["impact"]["by_column"]
         tables = {
             kind: sorted(
@@ -192,7 +196,7 @@ class Insights:
 
     def influences(self, team: str, situation: Situation, output: int | None = None) -> dict[str, Any]:
         """Return the most influential cells (see `lit.serving.insight.influences`): `cells`, `output`, `background`."""
-        said = self._ask(team, situation, "influences", output=output)
+        said = self._ask(team, situation, "influences", symbol=situation.prediction.symbol, output=output)
         cells = [{**situation.named(one["cell"]), **one} for one in said["cells"]]
         return {**said, "cells": [{k: v for k, v in one.items() if k != "cell"} for one in cells]}
 

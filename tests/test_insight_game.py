@@ -143,7 +143,7 @@ def test_the_most_influential_cells_come_first() -> None:
     cells, output = insight.influences(model, SAMPLE, BACKGROUND, output=0)
     assert output == 0 and len(cells) == 20
     by_hand = {
-        **{Cell("bars", row, 2): SAMPLE["bars"][row, 2] - BACKGROUND["bars"][:, row, 2].mean() for row in range(6)},
+        **{Cell("bars", row, 2): SAMPLE["bars"][row, 2] - SAMPLE["bars"][:, 2].mean() for row in range(6)},
         Cell("now", None, 0): 2 * (SAMPLE["now"][0] - BACKGROUND["now"][:, 0].mean()),
     }
     order = sorted(by_hand, key=lambda cell: -abs(by_hand[cell]))

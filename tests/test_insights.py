@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import typer
@@ -22,17 +24,16 @@ from lit.api.app import create_app
 from lit.api.config import ApiConfig
 from lit.api.services import Services
 from lit.cli import insight as command
-from lit.features.bars import BarBuilder, Bars
+from lit.features.bars import BarBuilder
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
 from lit.features.window import SymbolWindow
-from lit.serving.config import DeploymentConfig
 from lit.serving.insight import Cell
 from lit.serving.insight_process import InsightProcesses
 from lit.serving.insight_worker import packed
 from lit.serving.insights import Insights
 from lit.serving.opening import Deployment, Output, Parameters, open_model, save_deployment
-from lit.serving.predictions import Sample, predict
+from lit.serving.predictions import Model, Sample, predict
 from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
@@ -69,6 +70,8 @@ def processes() -> Iterator[InsightProcesses]:
 
 def ask(processes: InsightProcesses, workspace: Workspace, question: str, model: str, inputs: Any, **more: Any) -> Any:
     subject = {"data": str(workspace.data), "team": TEAM, "model": model}
+    if question != "what_if":
+        more = {"symbol": "IBM", **more}
     return processes.ask(TEAM, question, {"subject": subject, "inputs": packed(inputs), "output": None, **more})
 
 
@@ -90,8 +93,10 @@ def test_a_linear_model_of_two_inputs_acts_column_by_column(workspace: Workspace
     rows = np.sort(np.random.default_rng(0).permutation(200)[:64])
     expected = (sample["bars"] - background[rows].mean(axis=0)) * weights
     assert np.allclose([p["effect"]["saliency"] for p in parts[:8]], expected.sum(axis=0), atol=1e-6)
-    facts = {"asset": "small", "digest": "sha256:train", "rows": 64, "is_training_asset": True}
+    facts = {"asset": "small", "digest": "sha256:train", "rows": 64, "symbol": "IBM", "is_training_asset": True}
     assert said["background"] == facts
+    other = ask(processes, workspace, "influences", "line", sample, symbol="MSFT")
+    assert other["background"] == {**facts, "symbol": None} and len(other["cells"]) == 50
 
 
 def test_a_product_s_factors_do_little_alone(workspace: Workspace, processes: InsightProcesses) -> None:
@@ -207,51 +212,73 @@ def send_ticks(bootstrap: str, topic: str, tape: TickBlock, size: int = 900) -> 
     assert sender.flush(30) == 0
 
 
-class Stage:
-    """A deployment's records of one day of trades."""
+@lru_cache
+def tape() -> TickBlock:
+    """The trades up to some bars behind those that are looked at."""
+    whole = real_ticks("IBM.N", 1)
+    made = BarBuilder(MINUTE).update(whole)
+    return whole.slice(0, int(made.last_index[AT + 4]) + 1)
 
-    def __init__(self, workspace: Workspace, kafka: str, name: str, models: list[str], publish: list[Interval]) -> None:
+
+@lru_cache
+def bars(interval: Interval = MINUTE) -> list[Bar]:
+    return list(BarBuilder(interval).update(tape()).records("IBM.N", str(interval)))
+
+
+@lru_cache
+def opened(workspace: Workspace, model: str) -> Model:
+    return open_model(workspace, model)
+
+
+@lru_cache
+def record(kafka: str, *published: Interval) -> str:
+    """Record the trades as a stream with these bars; return its name."""
+    name = f"{STREAM}-{len(published)}"
+    topics.create_topics(kafka, topics.ticks(TEAM, name))
+    send_ticks(kafka, topics.ticks(TEAM, name).name, tape())
+    for interval in published:
+        publish_bars(kafka, name, interval, bars(interval))
+    return name
+
+
+def publish_bars(kafka: str, stream: str, interval: Interval, made: list[Bar]) -> None:
+    topic = topics.bars(TEAM, stream, str(interval))
+    topics.create_topics(kafka, topic)
+    send(kafka, topic.name, "IBM.N", [encode_json(bar) for bar in made])
+
+
+class Stage:
+    """A deployment's records of a morning of trades."""
+
+    def __init__(self, workspace: Workspace, kafka: str, name: str, models: list[str], *published: Interval) -> None:
         self.workspace, self.kafka, self.name = workspace, kafka, name
-        self.stream = f"{STREAM}-{name}"
+        self.stream = record(kafka, *published)
         save_deployment(workspace, Deployment(name, self.stream, Output(models=models), Parameters(interval="1minute")))
-        self.config = DeploymentConfig(kafka, TEAM, name, self.stream, MINUTE)
-        self.config.create_topics()
-        self.tape = real_ticks("IBM.N", 1)
-        builder = BarBuilder(MINUTE)
-        self.bars = list(builder.update(self.tape).records("IBM.N", "1minute"))
-        send_ticks(kafka, self.config.ticks_topic, self.tape)
-        for interval in publish:
-            topic = topics.bars(TEAM, self.stream, str(interval))
-            topics.create_topics(kafka, topic)
-            made: Bars = BarBuilder(interval).update(self.tape)
-            send(kafka, topic.name, "IBM.N", [encode_json(bar) for bar in made.records("IBM.N", str(interval))])
-        self.made = {model: self.predict(model, self.bars[AT]) for model in models}
-        for prediction in self.made.values():
-            self.publish(prediction)
+        topics.create_topics(kafka, topics.predictions(TEAM, name))
+        for model in models:
+            self.publish(self.predict(model, bars()[AT]))
 
     def predict(self, model: str, bar: Bar) -> Prediction:
         """What the deployment itself makes of a bar."""
         window = SymbolWindow("IBM.N", [MINUTE, FIVE])
-        window.feed(self.tape.slice(0, bar.last_index + 2))
-        opened = open_model(self.workspace, model)
-        ((prediction, _),) = predict(opened, self.name, MINUTE, [Sample(window, bar)])
+        window.feed(tape().slice(0, bar.last_index + 2))
+        ((prediction, _),) = predict(opened(self.workspace, model), self.name, MINUTE, [Sample(window, bar)])
         return prediction
 
     def publish(self, prediction: Prediction) -> None:
-        import msgspec
-
         stamped = msgspec.structs.replace(prediction, published_at="2099-01-01T00:00:00.000Z", epoch=3)
-        send(self.kafka, self.config.predictions_topics[0], stamped.symbol, [encode_json(stamped)])
+        topic = topics.predictions(TEAM, self.name).name
+        send(self.kafka, topic, stamped.symbol, [encode_json(stamped)])
 
 
 @pytest.mark.kafka
 def test_inputs_are_those_that_were_predicted_from_whatever_the_features_read(
     workspace: Workspace, processes: InsightProcesses, kafka: str
 ) -> None:
-    stage = Stage(workspace, kafka, "both", ["line", "with flow"], [MINUTE, FIVE])
+    Stage(workspace, kafka, "both", ["line", "with flow"], MINUTE, FIVE)
     insights = Insights(workspace.data, kafka, processes)
-    index = stage.bars[AT].last_index
-    adapter = DatasetAdapter.of_blocks([stage.tape])
+    index = bars()[AT].last_index
+    adapter = DatasetAdapter.of_blocks([tape()])
     for model in ("line", "with flow"):
         found = insights.situation(TEAM, "both", index, model=model)
         assert found.same_inputs and found.same_prediction and found.notes == [], model
@@ -263,6 +290,7 @@ def test_inputs_are_those_that_were_predicted_from_whatever_the_features_read(
         insights.situation(TEAM, "both", index)
     with pytest.raises(UserError, match="no prediction at index 3"):
         insights.situation(TEAM, "both", 3)
+    assert insights.situation(TEAM, "both", None, model="line").prediction.index == index
     impact = insights.impact(TEAM, found)
     assert len(impact["columns"]) == 10 and impact["columns"][0]["column"] in FEATURES["bars"][3]
     said = insights.what_if(TEAM, found, [(Cell("flow", None, 1), 0.0)])
@@ -276,8 +304,8 @@ def test_a_look_back_beyond_the_bars_read_first_goes_on(
 ) -> None:
     monkeypatch.setattr("lit.serving.insights._BARS", 3)
     monkeypatch.setattr("lit.serving.insight_record._CHUNK", 2)
-    stage = Stage(workspace, kafka, "far", ["line"], [MINUTE, FIVE])
-    found = Insights(workspace.data, kafka, processes).situation(TEAM, "far", stage.bars[AT].last_index)
+    Stage(workspace, kafka, "far", ["line"], MINUTE, FIVE)
+    found = Insights(workspace.data, kafka, processes).situation(TEAM, "far", bars()[AT].last_index)
     assert found.same_inputs
 
 
@@ -285,31 +313,24 @@ def test_a_look_back_beyond_the_bars_read_first_goes_on(
 def test_where_bars_are_not_published_or_lag_the_ticks_tell(
     workspace: Workspace, processes: InsightProcesses, kafka: str
 ) -> None:
-    stage = Stage(workspace, kafka, "ticks only", ["line"], [MINUTE])  # nobody publishes five minutes
+    stage = Stage(workspace, kafka, "ticks only", ["line"], MINUTE)  # nobody publishes five minutes
     insights = Insights(workspace.data, kafka, processes)
-    assert insights.situation(TEAM, "ticks only", stage.bars[AT].last_index).same_inputs
-    topic = topics.bars(TEAM, stage.stream, "5minute")
-    topics.create_topics(kafka, topic)
-    made = list(BarBuilder(FIVE).update(stage.tape).records("IBM.N", "5minute"))
-    send(kafka, topic.name, "IBM.N", [encode_json(bar) for bar in made[:10]])  # far behind
-    assert (
-        Insights(workspace.data, kafka, processes).situation(TEAM, "ticks only", stage.bars[AT].last_index).same_inputs
-    )
+    assert insights.situation(TEAM, "ticks only", bars()[AT].last_index).same_inputs
+    publish_bars(kafka, stage.stream, FIVE, bars(FIVE)[:10])  # far behind
+    assert Insights(workspace.data, kafka, processes).situation(TEAM, "ticks only", bars()[AT].last_index).same_inputs
 
 
 @pytest.mark.kafka
 def test_inputs_that_are_not_those_predicted_from_are_said_to_be_others(
     workspace: Workspace, processes: InsightProcesses, kafka: str
 ) -> None:
-    import msgspec
-
-    stage = Stage(workspace, kafka, "odd", [], [MINUTE, FIVE])
-    made = msgspec.structs.replace(stage.predict("line", stage.bars[AT]), inputs_digest="sha256:0", prediction=[9.0])
+    stage = Stage(workspace, kafka, "odd", [], MINUTE, FIVE)
+    made = msgspec.structs.replace(stage.predict("line", bars()[AT]), inputs_digest="sha256:0", prediction=[9.0])
     stage.publish(made)
     insights = Insights(workspace.data, kafka, processes)
     found = insights.situation(TEAM, "odd", made.index)
     assert not found.same_inputs and not found.same_prediction and "digests differ" in found.notes[0]
-    other = msgspec.structs.replace(stage.predict("line", stage.bars[AT + 1]), prediction=[9.0])
+    other = msgspec.structs.replace(stage.predict("line", bars()[AT + 1]), prediction=[9.0])
     stage.publish(other)
     found = insights.situation(TEAM, "odd", other.index)
     assert found.same_inputs and "not the one that predicted" in found.notes[0]
@@ -331,9 +352,9 @@ def test_an_asset_that_is_gone_is_told_with_the_fix(
 def test_insights_over_http(
     workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(workspace, kafka, "web", ["line"], [MINUTE, FIVE])
+    Stage(workspace, kafka, "web", ["line"], MINUTE, FIVE)
     monkeypatch.setattr("lit.api.app.Insights", lambda data, bootstrap: Insights(data, bootstrap, processes))
-    index = stage.bars[AT].last_index
+    index = bars()[AT].last_index
     with open_store(workspace.data, None) as stores:
         services = Services(ApiConfig(workspace.data, kafka, workspace.data / "static"), stores)
         client = TestClient(create_app(services), headers={"Authorization": f"Bearer {services.keys.admin_token}"})
@@ -345,9 +366,9 @@ def test_insights_over_http(
 
         inputs = call("GET", f"web/insights/{index}/inputs")
         assert inputs["same_inputs"] and inputs["notes"] == [] and inputs["prediction"]["model"] == "line"
-        bars, atr = inputs["features"]
-        assert bars["columns"] == FEATURES["bars"][3] and len(bars["rows"]) == 20 and len(atr["rows"]) == 5
-        assert bars["rows"][-1][3] == pytest.approx(stage.bars[AT - 1].close, rel=1e-6)
+        table, atr = inputs["features"]
+        assert table["columns"] == FEATURES["bars"][3] and len(table["rows"]) == 20 and len(atr["rows"]) == 5
+        assert table["rows"][-1][3] == pytest.approx(bars()[AT - 1].close, rel=1e-6)
 
         impact = call("GET", f"web/insights/{index}/impact")
         columns = impact["columns"]
@@ -375,14 +396,14 @@ def test_insights_over_http(
 def test_a_prediction_is_explained_on_the_command_line(
     workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(workspace, kafka, "shell", ["line"], [MINUTE, FIVE])
+    Stage(workspace, kafka, "shell", ["line"], MINUTE, FIVE)
     monkeypatch.setenv("LIT_DATA", str(workspace.data))
     monkeypatch.setenv("LIT_KAFKA", kafka)
     monkeypatch.setattr("lit.serving.insights.InsightProcesses", lambda: processes)
     monkeypatch.setattr(processes, "close", lambda: None)
     app = typer.Typer()
     command.register(app)
-    index = str(stage.bars[AT].last_index)
+    index = str(bars()[AT].last_index)
     words = ["shell", index, "--team", TEAM, "--set", "bars.volume[-1]=0", "--cells"]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from lit.serving.insights import Insights, Situation
 
 
+#: Cells that are listed.
+_SHOWN = 20
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("insight")(insight)
@@ -20,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def insight(
     deployment: Annotated[str, typer.Argument(help="the deployment")],
-    index: Annotated[int, typer.Argument(help="the prediction's `index`, as its topic has it")],
+    index: Annotated[
+        int | None, typer.Argument(help="the prediction's `index`, as its topic has it; left out: the last prediction")
+    ] = None,
     symbol: Annotated[str | None, typer.Option(help="needed where several symbols have one at this index")] = None,
     model: Annotated[str | None, typer.Option(help="the vault item; needed where several models predicted")] = None,
     edit: Annotated[
@@ -83,6 +89,7 @@ def _edit(found: Situation, text: str) -> tuple[Cell, float]:
 
 def _show(found: Situation, said: dict[str, Any]) -> None:
     told, impact = found.prediction, said["impact"]
+    background = impact["background"]
     typer.echo(
         f"{told.symbol} {told.bar_start}: {told.model} (epoch {told.epoch}) predicted "
         f"{', '.join(f'{value:.6g}' for value in told.prediction)}"
@@ -90,8 +97,9 @@ def _show(found: Situation, said: dict[str, Any]) -> None:
     for note in found.notes or ["The inputs computed again are those that were predicted from."]:
         typer.echo(note)
     typer.echo(
-        f"of usual inputs it says {impact['base']:.6g} (mean of {impact['background']['rows']} samples of asset "
-        f"{impact['background']['asset']}{'' if impact['background']['is_training_asset'] else ', built anew since'})"
+        f"of usual inputs it says {impact['base']:.6g} (mean of {background['rows']} samples of "
+        f"{background['symbol'] or 'any symbol'} in asset {background['asset']}"
+        f"{'' if background['is_training_asset'] else ', built anew since'})"
     )
     lines = [("saliency", "alone", "independence", "column")]
     lines += [_line(part) for part in impact["columns"]]
@@ -99,7 +107,7 @@ def _show(found: Situation, said: dict[str, Any]) -> None:
         lines += [_line(part) for part in impact["features"]]
     for saliency, alone, independence, name in lines:
         typer.echo(f"{saliency:>12}{alone:>12}{independence:>14}  {name}")
-    for cell in said.get("cells", {}).get("cells", []):
+    for cell in said.get("cells", {}).get("cells", [])[:_SHOWN]:
         typer.echo(f"{_cell(cell)} = {cell['value']:.6g}, usually {cell['usual']:.6g}: {cell['effect']:+.6g}")
     if what_if := said.get("what_if"):
         for one in what_if["edits"]:

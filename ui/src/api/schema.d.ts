@@ -3538,7 +3538,7 @@ export interface components {
          *     adapter, parameters
          *         What reads it: as it was cached or wished for, else what its name speaks for.
          *     state
-         *         `new` (never cached), `sent` (to Kafka; the store was not asked yet), `changed` (since it was cached), `missing`
+         *         `new` (never cached), `sent` (to Kafka; the store was not asked yet), `changed` (it or its adapter), `missing`
          *         (cached, but no longer there), `stopped`, `failed`, `waiting`, `checking`, `sending`, `storing` or `cached`
          *         (the store holds every tick of it).
          *     rows, ticks, late, skipped, rejects, first, last, symbols
