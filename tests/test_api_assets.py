@@ -90,7 +90,9 @@ def test_viewers_look_and_editors_promote(client: TestClient, services: Services
     assert as_("Ann", "editor").post(f"{ASSETS}/small/promote").json()["by"] == "Ann"
 
 
-def test_samples_come_as_tables_and_as_arrow(client: TestClient, workspace: Workspace) -> None:
+def test_samples_come_as_tables_and_as_arrow(
+    client: TestClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Asset(workspace.path("assets", "small", "queue") / "train.h5") as part:
         bars, atr = part.read("bars"), part.read("atr")
     one = client.get(f"{ASSETS}/small/sample?number=7").json()
@@ -101,7 +103,9 @@ def test_samples_come_as_tables_and_as_arrow(client: TestClient, workspace: Work
     assert "has no sample 60" in client.get(f"{ASSETS}/small/sample?number=60").json()["detail"]
     some = client.get(f"{ASSETS}/small/samples?start=58&count=10").json()
     assert some["total"] == 60 and [item["number"] for item in some["samples"]] == [58, 59]
-    assert client.get(f"{ASSETS}/small/samples?count=1000").status_code == 400
+    monkeypatch.setattr("lit.api.routes.assets.MAX_JSON", 181)
+    assert client.get(f"{ASSETS}/small/samples?count=1").status_code == 200
+    assert "362 numbers" in client.get(f"{ASSETS}/small/samples?count=2").json()["detail"]
     reply = client.get(f"{ASSETS}/small/samples?count=1000", headers={"accept": "application/vnd.apache.arrow.stream"})
     table = pa.ipc.open_stream(reply.content).read_all()
     assert table.num_rows == 60 and table["symbol"].to_pylist() == ["IBM"] * 60

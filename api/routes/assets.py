@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -29,8 +30,8 @@ from lit.trainer.promotions import Promotion
 from lit.trainer.source_packet import source_packet
 
 ARROW = "application/vnd.apache.arrow.stream"
-#: Samples of one answer in JSON, and bytes of one in Arrow.
-MAX_JSON = 100
+#: Numbers of one answer in JSON, and bytes of one in Arrow.
+MAX_JSON = 1_000_000
 MAX_ARROW = 64 * 1024 * 1024
 
 Part = Literal["train", "test"]
@@ -91,6 +92,7 @@ def router(services: Services) -> APIRouter:
             raise UserError("give either number, or seed for any sample")
         workspace = services.workspace(team)
         with _open(workspace, schema, part, version) as opened:
+            _check_size(opened, 1)
             found = sample_of(opened, number if number is not None else random_number(opened, seed or 0))
             return _json(_with_packet(services, workspace, opened, found) if packet else found)
 
@@ -119,8 +121,7 @@ def router(services: Services) -> APIRouter:
             stop = min(start + count, len(opened))
             if ARROW in request.headers.get("accept", ""):
                 return Response(_arrow(opened, start, stop), media_type=ARROW)
-            if count > MAX_JSON:
-                raise UserError(f"{count} samples are asked for: at most {MAX_JSON} at once in JSON, or ask for Arrow")
+            _check_size(opened, stop - start)
             return _json(Samples(len(opened), [sample_of(opened, one) for one in range(start, stop)]))
 
     @routes.post("/{schema}/promote", responses=answers(Promotion))
@@ -158,6 +159,14 @@ def router(services: Services) -> APIRouter:
             return FileResponse(opened.path, media_type="application/x-hdf5", filename=f"{schema} {part}.h5")
 
     return routes
+
+
+def _check_size(part: Asset, samples: int) -> None:
+    numbers = samples * sum(math.prod(spec.shape) for spec in part.features.values())
+    if numbers > MAX_JSON:
+        raise UserError(
+            f"{samples:,} samples have {numbers:,} numbers: at most {MAX_JSON:,} at once in JSON; ask for Arrow or the file"
+        )
 
 
 def _version(workspace: Workspace, schema: str, version: Where | None) -> Any:
