@@ -16,7 +16,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from lit.cli import train
+from lit.cli import runs, train
 from lit.cli import vault as commands
 from lit.processors.delivery import read_messages
 from lit.streams import topics
@@ -61,6 +61,7 @@ def kept(workspace: Workspace, trained: Result) -> str:
 def lit(*arguments: str) -> Result:
     app = typer.Typer()
     train.register(app)
+    runs.register(app)
     commands.register(app)
     return CliRunner().invoke(app, [*arguments, *TEAM])
 
@@ -168,7 +169,7 @@ def test_an_export_predicts_the_same_without_lit(workspace: Workspace, kept: str
 def test_ctrl_c_stops_the_run_which_can_be_resumed(workspace: Workspace, trained: Result, tmp_path: Path) -> None:
     design = tmp_path / "long.json"
     design.write_text(json.dumps(canvas(epochs=500) | {"settings": {"project": "long", "asset": "small"}}))
-    code = "import typer; from lit.cli.train import register; app = typer.Typer(); register(app); app()"
+    code = "from lit.cli import app; app()"
     command = [sys.executable, "-c", code, "train", str(design), *TEAM]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ)
     perf = workspace.path("train", "long") / "1" / "perf.csv"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.runs import kafka, workspace_of
+
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace
     from lit.trainer.canvas import Canvas
@@ -56,7 +58,6 @@ def launch(workspace: Workspace, design: Canvas, plan: dict[str, Any], detach: b
     """Start a sweep and, unless detached, show it to its end."""
     from dataclasses import fields
 
-    from lit.cli.train import kafka
     from lit.streams.errors import UserError
     from lit.trainer.sweep import Plan, start
 
@@ -76,7 +77,7 @@ def list_sweeps(team: Team = "demo", as_json: AsJson = False) -> None:
     """List sweeps with their state and best trial."""
     from lit.trainer.sweep import sweeps
 
-    found = [_record(each) for each in sweeps(_workspace(team))]
+    found = [_record(each) for each in sweeps(workspace_of(team))]
     if as_json:
         return typer.echo(json.dumps(found))
     for each in found:
@@ -122,7 +123,6 @@ def resume_sweep(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a sweep that was stopped or killed, or do more trials of a finished one."""
-    from lit.cli.train import kafka
     from lit.trainer.sweep import resume
 
     found = resume(_find(team, sweep), trials=trials, kafka=kafka())
@@ -208,11 +208,4 @@ def _short(value: Any) -> str:
 def _find(team: str, name: str) -> Sweep:
     from lit.trainer.sweep import find
 
-    return find(_workspace(team), name)
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
+    return find(workspace_of(team), name)

@@ -1,42 +1,30 @@
-"""`lit train` and `lit runs`: trainings started, followed and controlled."""
+"""`lit train`: a canvas checked, written as a program, trained once, over folds, or searched."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lit.cli.runs import follow, kafka, watch, workspace_of
 
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace
     from lit.trainer.asset import FeatureSpec
     from lit.trainer.canvas import Canvas
     from lit.trainer.folds import Fold
-    from lit.trainer.runfolder import RunFolder
 
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
 Device = Annotated[str, typer.Option(help="where to train: cpu, gpu:0…")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="epochs in all; unset: as the Globals node says")]
-Run = Annotated[str, typer.Argument(help="a run, as PROJECT/NUMBER")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("train")(train)
-    group = typer.Typer(no_args_is_help=True, help="Runs: listed, followed, stopped, paused, resumed.")
-    for name, command in (
-        ("list", list_runs),
-        ("show", show_run),
-        ("follow", follow_run),
-        ("stop", stop_run),
-        ("pause", pause_run),
-        ("resume", resume_run),
-    ):
-        group.command(name)(command)
-    app.add_typer(group, name="runs")
 
 
 def train(
@@ -81,7 +69,7 @@ def train(
     from lit.trainer.experiments import start
     from lit.trainer.folds import Fold
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     design = _canvas(workspace, canvas)
     design.settings |= {name: value for name, value in (("project", project), ("asset", asset)) if value}
     if script:
@@ -102,84 +90,7 @@ def train(
     if detach:
         typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} is started: {folder.path}")
         return None
-    return _follow(folder, as_json)
-
-
-def list_runs(
-    project: Annotated[str | None, typer.Argument(help="only of this project")] = None,
-    team: Team = "demo",
-    as_json: AsJson = False,
-) -> None:
-    """List runs with their state and best epoch."""
-    from lit.trainer.runfolder import runs
-
-    found = [_run_record(folder) for folder in runs(_workspace(team), project)]
-    if as_json:
-        return typer.echo(json.dumps(found))
-    for run in found:
-        best = f"best epoch {run['best_epoch']}: {_metrics(run['metrics'])}" if run["best_epoch"] else ""
-        typer.echo(f"{run['run']:<24}{run['status']:<10}{run['epochs']:>5} epochs  {best}".rstrip())
-    if not found:
-        typer.echo(f"team {team!r} has no runs yet; `lit train CANVAS` starts one")
-    return None
-
-
-def show_run(run: Run, team: Team = "demo", as_json: AsJson = False) -> None:
-    """Show a run: its state, its epochs, what of it is in the vault, its last log lines."""
-    from lit.trainer.vault import kept_epochs_of
-
-    folder = _run(team, run)
-    kept = kept_epochs_of(folder.workspace).get(folder.name, {})
-    record = {**_run_record(folder), "path": str(folder.path), "perf": folder.perf(), "vault": kept}
-    if as_json:
-        return typer.echo(json.dumps(record))
-    typer.echo(f"run {folder.name} is {record['status']}: {folder.path}")
-    for row in folder.perf():
-        names = kept.get(int(row["epoch"]), [])
-        typer.echo(_epoch_line(row, 0) + (f"  vault: {', '.join(names)}" if names else ""))
-    for line in folder.log_tail(5):
-        typer.echo(f"  {line}")
-    return None
-
-
-def follow_run(run: Run, team: Team = "demo", as_json: AsJson = False) -> None:
-    """Show a run's epochs as they come, until it ends; Ctrl-C leaves the run alone."""
-    _follow(_run(team, run), as_json, stops=False)
-
-
-def stop_run(run: Run, team: Team = "demo") -> None:
-    """Stop a run between two steps."""
-    from lit.trainer.experiments import stop
-
-    stop(_run(team, run))
-    typer.echo(f"run {run} stops after its step; `lit runs resume {run}` goes on with it")
-
-
-def pause_run(run: Run, team: Team = "demo") -> None:
-    """Pause a run between two steps and free its device."""
-    from lit.trainer.experiments import pause
-
-    pause(_run(team, run))
-    typer.echo(f"run {run} pauses after its step; `lit runs resume {run}` goes on with it")
-
-
-def resume_run(
-    run: Run,
-    team: Team = "demo",
-    device: Annotated[str | None, typer.Option(help="where to go on; unset: where it was")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="epochs in all; unset: as before")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="return at once")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Go on with a run exactly where it was, on another device or for more epochs if asked."""
-    from lit.trainer.experiments import resume
-
-    folder = _run(team, run)
-    resume(folder, device=device, epochs=epochs, kafka=kafka())
-    if detach:
-        typer.echo(json.dumps({"run": folder.name}) if as_json else f"run {folder.name} goes on")
-        return
-    _follow(folder, as_json)
+    return follow(folder, as_json)
 
 
 def _train_folds(workspace: Workspace, design: Canvas, series: list[Fold], as_json: bool, **options: Any) -> None:
@@ -190,7 +101,7 @@ def _train_folds(workspace: Workspace, design: Canvas, series: list[Fold], as_js
 
     records: list[dict[str, Any]] = []
     for fold in series:
-        records.append(_watch(start(workspace, design, fold=fold, **options)))
+        records.append(watch(start(workspace, design, fold=fold, **options)))
         if records[-1]["status"] != "finished":
             break
     names = [name for name in records[0]["metrics"] if name.startswith("val_")]
@@ -208,64 +119,25 @@ def _train_folds(workspace: Workspace, design: Canvas, series: list[Fold], as_js
     return None
 
 
-def _follow(folder: RunFolder, as_json: bool, stops: bool = True) -> None:
-    """Show a run until it ends and print its summary."""
-    record = _watch(folder, stops)
-    if as_json:
-        typer.echo(json.dumps(record))
-        return
-    best = f"; best epoch {record['best_epoch']}: {_metrics(record['metrics'])}" if record["best_epoch"] else ""
-    more = f"; `lit runs resume {folder.name}` goes on with it" if record["status"] in ("stopped", "paused") else ""
-    typer.echo(f"run {folder.name} is {record['status']} after {record['epochs']} epochs{best}{more}")
-
-
-def _watch(folder: RunFolder, stops: bool = True) -> dict[str, Any]:
-    """Show epochs on standard error until the run ends, a bar on a terminal, lines otherwise; Ctrl-C may stop it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from lit.streams.records import Event
-    from lit.trainer.experiments import stop, wait
-
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"run {folder.name}", total=None)
-
-        def show(event: Event) -> None:
-            if event.status == "running":
-                bar.update(task, total=event.detail.get("epochs"), completed=event.detail.get("epoch", 0))
-            elif event.status == "epoch":
-                bar.update(task, completed=event.detail["epoch"])
-                console.print(_epoch_line(event.detail, int(bar.tasks[0].total or 0)), soft_wrap=True)
-
-        try:
-            wait(folder, on_event=show)
-        except KeyboardInterrupt:
-            if not stops:
-                raise SystemExit(130) from None
-            while folder.status() == "queued" and not folder.alive():
-                time.sleep(0.1)  # it is just being started and can't be signalled yet
-            if folder.alive():
-                stop(folder)
-            wait(folder)
-    return {**_run_record(folder), "path": str(folder.path)}
-
-
 def _check(workspace: Workspace, design: Canvas, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from lit.trainer.compiler import compile_canvas
+    from lit.streams.errors import UserError
+    from lit.trainer.asset import asset_path
     from lit.trainer.component import load_components
+    from lit.trainer.inspection import inspect_canvas
 
-    compiled = compile_canvas(design, load_components(workspace), _features(workspace, design))
+    path = asset_path(workspace, _asset(design))[0]
+    found = inspect_canvas(design, load_components(workspace), path)
+    if found.problems:
+        raise UserError(f"canvas {design.name!r}: " + "; ".join(map(str, found.problems)))
     if as_json:
-        typer.echo(json.dumps({"nodes": [asdict(node) for node in compiled.nodes]}))
-        return
-    for node in compiled.nodes:
+        nodes = [asdict(node) for node in found.nodes]
+        return typer.echo(json.dumps({"nodes": nodes, "task": found.task, "loss": found.loss}))
+    for node in found.nodes:
         shape = " × ".join("any" if size is None else str(size) for size in node.shape)
         typer.echo(f"{node.node:<20}{node.component:<20}{shape:<20}{node.parameters:>12,} weights")
-    typer.echo(f"{'in all':<60}{sum(node.parameters for node in compiled.nodes):>12,} weights")
+    return typer.echo(f"{'in all':<60}{found.parameters:>12,} weights; {found.task}, loss {found.loss}")
 
 
 def _write_script(workspace: Workspace, design: Canvas, path: Path) -> None:
@@ -282,14 +154,18 @@ def _write_script(workspace: Workspace, design: Canvas, path: Path) -> None:
 
 
 def _features(workspace: Workspace, design: Canvas) -> dict[str, FeatureSpec]:
-    from lit.streams.errors import UserError
     from lit.trainer.asset import Asset, asset_path
 
-    asset = design.settings.get("asset")
-    if not asset:
-        raise UserError(f"canvas {design.name!r} does not say its asset: fill in its settings, or name one by --asset")
-    with Asset(asset_path(workspace, str(asset))[0]) as part:
+    with Asset(asset_path(workspace, _asset(design))[0]) as part:
         return part.features
+
+
+def _asset(design: Canvas) -> str:
+    from lit.streams.errors import UserError
+
+    if not (asset := design.settings.get("asset")):
+        raise UserError(f"canvas {design.name!r} does not say its asset: fill in its settings, or name one by --asset")
+    return str(asset)
 
 
 def _canvas(workspace: Workspace, named: str) -> Canvas:
@@ -302,57 +178,3 @@ def _canvas(workspace: Workspace, named: str) -> Canvas:
         return parse_canvas(Path(named).read_bytes())
     except OSError as error:
         raise UserError(f"canvas file {named!r} is not readable: {error.strerror}") from error
-
-
-def _run(team: str, named: str) -> RunFolder:
-    from lit.streams.errors import UserError
-    from lit.trainer.runfolder import RunFolder
-
-    project, _, number = named.rpartition("/")
-    if not project or not number.isdigit():
-        raise UserError(f"run {named!r} is not of the form PROJECT/NUMBER, such as volatility/3")
-    return RunFolder.find(_workspace(team), project, int(number))
-
-
-def _run_record(folder: RunFolder) -> dict[str, Any]:
-    from lit.trainer.experiments import summary
-
-    found = summary(folder)
-    return {
-        "run": folder.name,
-        "status": found.status,
-        "epochs": found.epochs,
-        "best_epoch": found.best_epoch,
-        "metrics": found.metrics,
-    }
-
-
-def _epoch_line(row: dict[str, float], epochs: int) -> str:
-    of = f"/{epochs}" if epochs else ""
-    return f"epoch {int(row['epoch'])}{of}  {_metrics(row)}  ({row.get('seconds', 0):g} s)"
-
-
-def _metrics(row: dict[str, float]) -> str:
-    """Write losses and validation metrics; what a guess would get is left to perf.csv."""
-    shown = {
-        name: value
-        for name, value in row.items()
-        if name == "loss" or (name.startswith("val_") and not name.startswith("val_base_"))
-    }
-    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
-
-
-def kafka() -> str | None:
-    """Return where events may go: the configured cluster, or a running broker; none is started for it."""
-    from lit.settings import Settings
-    from lit.streams.broker import EmbeddedBroker
-
-    settings = Settings()
-    return settings.kafka or EmbeddedBroker(settings.data).running()
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)

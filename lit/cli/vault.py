@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.runs import find_run, workspace_of
+
 if TYPE_CHECKING:
-    from lit.streams.workspace import Workspace
     from lit.trainer.vault import VaultItem
 
 Team = Annotated[str, typer.Option(help="the team")]
@@ -44,7 +45,7 @@ def list_items(
     """List the vault."""
     from lit.trainer.vault import items
 
-    found = [item for item in items(_workspace(team)) if tag is None or tag in item.tags]
+    found = [item for item in items(workspace_of(team)) if tag is None or tag in item.tags]
     if as_json:
         return typer.echo(json.dumps([_record(item) for item in found]))
     for item in found:
@@ -66,17 +67,12 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Keep an epoch of a run: a copy of its model, with metrics and lineage."""
-    from lit.streams.errors import UserError
     from lit.trainer import vault
     from lit.trainer.experiments import summary
-    from lit.trainer.runfolder import RunFolder
 
-    project, _, number = run.rpartition("/")
-    if not project or not number.isdigit():
-        raise UserError(f"run {run!r} is not of the form PROJECT/NUMBER, such as volatility/3")
-    workspace = _workspace(team)
-    chosen = epoch or summary(RunFolder.find(workspace, project, int(number))).best_epoch
-    item = vault.add(workspace, project, int(number), chosen, name)
+    folder = find_run(team, run)
+    workspace = folder.workspace
+    item = vault.add(workspace, folder.project, folder.run, epoch or summary(folder).best_epoch, name)
     if notes or tags:
         item = vault.edit(workspace, item.name, notes=notes, tags=tags or ())
     typer.echo(json.dumps(_record(item)) if as_json else f"epoch {item.epoch} of run {run} is kept as {item.name!r}")
@@ -87,7 +83,7 @@ def show(item: Item, team: Team = "demo", as_json: AsJson = False) -> None:
     from lit.trainer import vault
     from lit.trainer.trust import trusted
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = vault.load(workspace, item)
     deployed = vault.deployments(workspace, item)
     if as_json:
@@ -117,7 +113,7 @@ def edit(
     """Replace an item's notes or tags."""
     from lit.trainer import vault
 
-    vault.edit(_workspace(team), item, notes=notes, tags=tags)
+    vault.edit(workspace_of(team), item, notes=notes, tags=tags)
     typer.echo(f"vault item {item!r} is changed")
 
 
@@ -132,7 +128,7 @@ def compare(
 
     from lit.trainer import vault
 
-    rows = vault.compare(_workspace(team), items)
+    rows = vault.compare(workspace_of(team), items)
     if as_json:
         return typer.echo(json.dumps(rows))
     table = Table("", *items)
@@ -151,7 +147,7 @@ def export(
     from lit.serving.onnx_model import write_onnx
     from lit.trainer.export import export_item
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     export_item(workspace, item, folder)
     if onnx:
         typer.echo("writing model.onnx, which takes some seconds", err=True)
@@ -163,7 +159,7 @@ def code(item: Item, team: Team = "demo") -> None:
     """Print the component sources that an item's layers of the team's own come from, to read before `trust`."""
     from lit.trainer import vault
 
-    found = vault.load(_workspace(team), item)
+    found = vault.load(workspace_of(team), item)
     typer.echo(f"layers that are not Keras' own, or run code: {', '.join(found.own_layers) or 'none'}")
     for name, source in dict(found.lineage.get("components", {})).items() if found.own_layers else ():
         typer.echo(f"\n# {'-' * 20} {name}.py\n{source}")
@@ -184,7 +180,7 @@ def trust(
     from lit.trainer import trust as word
     from lit.trainer import vault
 
-    found = vault.load(_workspace(team), item)
+    found = vault.load(workspace_of(team), item)
     if revoke:
         word.distrust(found)
         return typer.echo(f"the code of vault item {item!r} is no longer allowed")
@@ -200,7 +196,7 @@ def delete(
     """Delete an item for good; refused while a deployment uses it."""
     from lit.trainer import vault
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     vault.load(workspace, item)
     if not yes and not typer.confirm(f"Delete vault item {item!r} for good?"):
         raise SystemExit(2)
@@ -223,10 +219,3 @@ def _record(item: VaultItem) -> dict[str, Any]:
         "label": item.label.name,
         "path": str(item.path),
     }
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
