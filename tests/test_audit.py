@@ -21,6 +21,7 @@ from lit.features.library import load_features, save_feature
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset
+from lit.trainer.asset_sample import sample_of, samples_table
 from lit.trainer.audit import Audit, audit
 from lit.trainer.audit_file import audited, kept_audit
 from lit.trainer.column_stats import BINS, Column, columns_of
@@ -293,6 +294,21 @@ def test_an_audit_is_kept_until_a_part_is_another_one(workspace: Workspace) -> N
     assert ("digest", "train") in kinds(changed) and changed.features[2].columns[0].train.max == 5
     (moved / "audit.json").write_text("{half")
     assert kept_audit(moved) is None and audited(moved) == changed
+
+
+def test_labels_of_one_axis_and_whole_numbers_are_read_as_any_other(tmp_path: Path) -> None:
+    for name, count in (("train.h5", 40), ("test.h5", 10)):
+        part(tmp_path / name, {"x": np.ones((count, 2), np.int32)}, np.arange(count), ["A"] * count)
+        with h5py.File(tmp_path / name, "r+") as file:
+            file["y"] = np.arange(count) % 2 == 0
+    found = audit_of(tmp_path)
+    assert found.features[1].shape == [] and found.features[1].columns[0].train.classes == [(0.0, 20), (1.0, 20)]
+    with Asset(tmp_path / "train.h5") as train:
+        assert sample_of(train, 2).features["y"].rows == [[1.0]]
+        assert samples_table(train, 0, 3)["y"].to_pylist() == [True, False, True]
+        assert train.frame(["y"], 0, 3)["y.0"].tolist() == [True, False, True]
+        (batch,) = train.batches(["x", "y"], 64, seed=0, epoch=0)
+        assert batch["y"].shape == (40,) and batch["y"].sum() == 20
 
 
 def test_parts_of_different_features_are_no_asset(tmp_path: Path) -> None:

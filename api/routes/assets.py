@@ -165,7 +165,7 @@ def _check_size(part: Asset, samples: int) -> None:
     numbers = samples * sum(math.prod(spec.shape) for spec in part.features.values())
     if numbers > MAX_JSON:
         raise UserError(
-            f"{samples:,} samples have {numbers:,} numbers: at most {MAX_JSON:,} at once in JSON; ask for Arrow or the file"
+            f"{samples:,} samples have {numbers:,} numbers: at most {MAX_JSON:,} in JSON; ask for Arrow or the file"
         )
 
 

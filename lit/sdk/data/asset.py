@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lit.trainer.shuffle import Shard as Shard
+
 if TYPE_CHECKING:
     from lit.trainer.asset import Asset
 
