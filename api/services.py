@@ -17,6 +17,7 @@ from lit.api.schemas import DeploymentFile, StreamFile
 from lit.api.workers import WorkerStatus
 from lit.streams.sources import known_adapters
 from lit.streams.store import Stores
+from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace
 
 #: Tick topics of builds: read by workers of their own, by nobody else.
@@ -140,6 +141,13 @@ class Services:
         """Return the symbols of a stream: those stored, and those seen live."""
         stored = {segment.symbol for segment in self.stores.team(team).segments(stream)}
         return sorted(stored | self.live_symbols(team, stream))
+
+    def server_of(self, team: str, deployment: str, file: DeploymentFile) -> WorkerStatus | None:
+        """Return the status of the worker that serves a deployment: its own, or on an output the stream's."""
+        stream = definitions.read_all(Workspace(self.data, team), StreamFile).get(file.stream)
+        if stream is not None and adapter_kind(Workspace(self.data, team), stream.adapter.name) == "output":
+            return self.status_of(f"{team}/stream.{file.stream}")
+        return self.status_of(f"{team}/deployment.{deployment}")
 
     def status_of(self, worker: str) -> WorkerStatus | None:
         """Return the status of a worker by name."""

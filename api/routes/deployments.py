@@ -117,8 +117,8 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     @needs(Role.VIEWER)
     def health(team: str, name: str) -> Response:
         """Return how a deployment is doing: its process, lag, latency, drift, and alerts that stand."""
-        definitions.read(services.workspace(team), DeploymentFile, name)
-        worker = services.status_of(f"{team}/deployment.{name}")
+        file = definitions.read(services.workspace(team), DeploymentFile, name)
+        worker = services.server_of(team, name, file)
         with monitor.lock:
             found = _health(name, worker.status if worker else "stopped", monitor.of(team, name))
         return _json(found)
@@ -179,7 +179,7 @@ def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
 
 
 def _view(services: Services, team: str, name: str, file: DeploymentFile) -> DeploymentView:
-    worker = services.status_of(f"{team}/deployment.{name}")
+    worker = services.server_of(team, name, file)
     return DeploymentView(
         name=name,
         stream=file.stream,
