@@ -28,9 +28,9 @@ from lit.streams import topics
 from lit.streams.clients import consumer
 from lit.streams.dedup import Dedup
 from lit.streams.errors import LitError
-from lit.streams.records import Score
+from lit.streams.records import Event, Score
 from lit.streams.sessions import REGULAR, session_codes
-from lit.streams.tick import from_iso
+from lit.streams.tick import from_iso, iso_ms
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Watched:
     alerts: list[Alert] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     predicted_at: float = 0.0
+    process: tuple[str, int | None] | None = None
 
     def facts(self, now: float) -> Facts:
         """Return what the rules are judged by; `now` in seconds since the epoch."""
@@ -93,7 +94,7 @@ class Monitor:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self._consumer: Any = None
-        self._notifier: Notifier | None = None
+        self._notifier: Any = None
         self._judged = self._looked = 0.0
 
     def start(self) -> None:
@@ -216,13 +217,23 @@ class Monitor:
                 watched.alerts = (watched.alerts + alerts)[-100:]
             for alert in alerts:
                 changed = True
-                assert self._notifier is not None
                 self._notifier.tell(watched.team, alert, rules)
+            self._tell_status(watched)
         if changed:
             kept = {"/".join(key): sorted(watched.book.standing) for key, watched in self._watched.items()}
             draft = self._file.with_suffix(".partial")
             draft.write_bytes(msgspec.json.encode(kept))
             draft.replace(self._file)
+
+    def _tell_status(self, watched: Watched) -> None:
+        """Publish what became of a deployment's process, when it is something else than before."""
+        status = self._services.status_of(f"{watched.team}/deployment.{watched.file.name}")
+        now = (status.status, status.pid) if status is not None else ("stopped", None)
+        if now != watched.process:
+            watched.process = now
+            detail = {"models": watched.file.output.models, "error": status.last_error if status else None}
+            event = Event("deployment", watched.file.name, now[0], iso_ms(time.time_ns()), detail)
+            self._notifier.publish(watched.team, event)
 
     def _standing(self) -> dict[str, set[tuple[str, str]]]:
         try:

@@ -55,12 +55,7 @@ class Notifier:
         log.warning("%s/%s", team, alert.sentence)
         now = time.time_ns()
         event = Event("alert", alert.deployment, alert.status, iso_ms(now), msgspec.to_builtins(alert))
-        topic = topics.events(team)
-        if topic.name not in self._topics:
-            topics.create_topics(self._bootstrap, topic, replication=self._replication)
-            self._topics.add(topic.name)
-        self._producer.produce(topic.name, key=alert.deployment.encode(), value=encode_json(event))
-        self._producer.poll(0)
+        self.publish(team, event)
         if rules.webhook is None:
             return
         body = msgspec.json.encode({"team": team, "time": event.time, **msgspec.to_builtins(alert)})
@@ -72,6 +67,15 @@ class Notifier:
             self._posts.put_nowait((rules, headers, body))
         except queue.Full:
             log.error("webhook %s: %d posts wait, this one is dropped", rules.webhook, _WAITING)
+
+    def publish(self, team: str, event: Event) -> None:
+        """Put an event into the team's events topic."""
+        topic = topics.events(team)
+        if topic.name not in self._topics:
+            topics.create_topics(self._bootstrap, topic, replication=self._replication)
+            self._topics.add(topic.name)
+        self._producer.produce(topic.name, key=event.name.encode(), value=encode_json(event))
+        self._producer.poll(0)
 
     def close(self) -> None:
         """Stop; posts that wait are dropped."""

@@ -182,3 +182,9 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             assert client.post("/up/models/new/promote").json()["models"] == ["new"]
             assert client.get(f"{url}/api/teams/{team}/deployments").json()[0]["shadow"] == ["old"]
             assert client.put("/up", json={**file, "parameters": {"interval": "5minute"}}).status_code == 409
+    events = [msgspec.json.decode(v, type=Event) for v in read_partition(kafka, topics.events(team).name, 0)]
+    assert sorted((e.kind, e.status) for e in events) == [
+        ("alert", "raised"),
+        ("alert", "raised"),
+        ("deployment", "stopped"),
+    ]

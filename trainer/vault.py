@@ -187,8 +187,9 @@ def deployments(workspace: Workspace, name: str) -> list[str]:
     found = []
     for path in sorted(workspace.path("preview").glob("*.json")):
         try:
-            models = json.loads(path.read_text("utf-8"))["output"]["models"]
-        except (ValueError, KeyError, TypeError):
+            output = json.loads(path.read_text("utf-8"))["output"]
+            models = [*output.get("models", []), *output.get("shadow", [])]
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue  # a damaged deployment uses nothing; its own screen says so
         names = [model.get("name") if isinstance(model, dict) else model for model in models]
         if name in names:
