@@ -142,12 +142,12 @@ class Services:
         stored = {segment.symbol for segment in self.stores.team(team).segments(stream)}
         return sorted(stored | self.live_symbols(team, stream))
 
-    def server_of(self, team: str, deployment: str, file: DeploymentFile) -> WorkerStatus | None:
-        """Return the status of the worker that serves a deployment: its own, or on an output the stream's."""
+    def server_of(self, team: str, deployment: str, file: DeploymentFile) -> str:
+        """Return the name of the worker that serves a deployment: its own, or on an output the stream's."""
         stream = definitions.read_all(Workspace(self.data, team), StreamFile).get(file.stream)
         if stream is not None and adapter_kind(Workspace(self.data, team), stream.adapter.name) == "output":
-            return self.status_of(f"{team}/stream.{file.stream}")
-        return self.status_of(f"{team}/deployment.{deployment}")
+            return f"{team}/stream.{file.stream}"
+        return f"{team}/deployment.{deployment}"
 
     def status_of(self, worker: str) -> WorkerStatus | None:
         """Return the status of a worker by name."""

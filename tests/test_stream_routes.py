@@ -90,6 +90,8 @@ def test_what_runs_follows_from_the_files(client: TestClient, services: Services
         return {name.removeprefix(f"{TEAM}/") for name in found if name.startswith(f"{TEAM}/")}
 
     assert names() == {"stream.out", "stream.feed", "bars.feed", "sink.feed", "deployment.told"}
+    told, asked = (services.server_of(TEAM, name, services.deployments(TEAM)[name]) for name in ("told", "asked"))
+    assert (told, asked) == (f"{TEAM}/deployment.told", f"{TEAM}/stream.out")
     assert client.post(f"{BASE}/streams/feed/stop").json()["enabled"] is False
     assert names() == {"stream.out", "bars.feed", "sink.feed", "deployment.told"}
     assert client.post(f"{BASE}/streams/feed/start").json()["enabled"] is True

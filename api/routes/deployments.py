@@ -118,7 +118,7 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     def health(team: str, name: str) -> Response:
         """Return how a deployment is doing: its process, lag, latency, drift, and alerts that stand."""
         file = definitions.read(services.workspace(team), DeploymentFile, name)
-        worker = services.server_of(team, name, file)
+        worker = services.status_of(services.server_of(team, name, file))
         with monitor.lock:
             found = _health(name, worker.status if worker else "stopped", monitor.of(team, name))
         return _json(found)
@@ -179,7 +179,7 @@ def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
 
 
 def _view(services: Services, team: str, name: str, file: DeploymentFile) -> DeploymentView:
-    worker = services.server_of(team, name, file)
+    worker = services.status_of(services.server_of(team, name, file))
     return DeploymentView(
         name=name,
         stream=file.stream,
@@ -227,8 +227,9 @@ def _validation(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _log_of(services: Services, team: str, name: str) -> Path:
-    definitions.read(services.workspace(team), DeploymentFile, name)
-    path: Path = services.config.private / "logs" / f"{team}.deployment.{name}.log"
+    file = definitions.read(services.workspace(team), DeploymentFile, name)
+    log = services.server_of(team, name, file).replace("/", ".", 1)
+    path: Path = services.config.private / "logs" / f"{log}.log"
     if not path.exists():
         raise NotFoundError(f"deployment {name!r} has not run here yet: it has no log")
     return path
