@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from lit.cli.train import register
+from lit.cli import app
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import FeatureSpec
@@ -128,8 +127,6 @@ def test_the_command_writes_the_program(workspace: Workspace, tmp_path: Path, mo
     monkeypatch.setenv("LIT_DATA", str(workspace.data))
     write_asset(workspace, train=10, test=10)
     save_canvas(workspace, parse_canvas(canvas()))
-    app = typer.Typer()
-    register(app)
     done = CliRunner().invoke(app, ["train", "up", "--team", workspace.team, "--script", str(tmp_path / "up.py")])
     assert done.exit_code == 0, done.output
     expected = as_script(parse_canvas(canvas()), load_components(workspace), FEATURES)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lit.cli.train import register
+from lit.cli import app
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import experiments, run
@@ -100,6 +99,4 @@ def test_a_series_of_runs_trains_each_on_its_fold(workspace: Workspace, monkeypa
 
 
 def lit(*arguments: str) -> Any:
-    app = typer.Typer()
-    register(app)
     return CliRunner().invoke(app, [*arguments])
