@@ -209,6 +209,41 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert grown[1] - grown[0] < file_grew / 10, grown
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 60),
+    st.sampled_from([(), (3,), (4, 2)]),
+    st.integers(1, 17),
+    st.sampled_from(["<f4", "<f8", ">f4", "<i2"]),
+    st.booleans(),
+    st.sampled_from(["gzip", "lzf", None]),
+    st.data(),
+)
+def test_several_threads_unpack_what_one_reads(
+    tmp_path_factory: pytest.TempPathFactory,
+    count: int,
+    shape: tuple[int, ...],
+    piece: int,
+    dtype: str,
+    shuffle: bool,
+    compression: str | None,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("pieces") / "x.h5"
+    rng = np.random.default_rng(count)
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (piece, *shape), "shuffle": shuffle, "compression": compression}
+        wanted = file.create_dataset("x", (count, *shape), dtype, maxshape=(None, *shape), fillvalue=3, **options)
+        written = data.draw(st.integers(0, count))  # what is behind is never written
+        wanted[:written] = rng.integers(-99, 99, (written, *shape))
+        whole = wanted[:].astype(np.float32)
+    rows = rng.permutation(count)[: data.draw(st.integers(0, count))]
+    with Asset(path) as one, Asset(path, workers=3) as several:
+        np.testing.assert_array_equal(several.take(["x"], rows)["x"], whole[rows])
+        for a, b in zip(*(x.batches(["x"], 7, seed=1, epoch=2) for x in (one, several)), strict=True):
+            assert a["x"].tobytes() == b["x"].tobytes()
+
+
 def test_an_open_asset_stays_what_it_is_when_its_file_is_replaced(small: Path) -> None:
     with Asset(small) as asset:
         draft = small.with_name("draft.h5")
@@ -277,6 +312,15 @@ def test_torn_and_corrupt_files_are_faults_in_one_sentence(small: Path) -> None:
         stream.write(b"\xff" * 64)
     with Asset(small) as asset, pytest.raises(FaultError, match="is damaged"):
         asset.read("zipped")
+    with h5py.File(small, "r+") as file:
+        del file["zipped"]
+        file.create_dataset("zipped", data=np.arange(20_000.0).reshape(10, 2000), compression="gzip", chunks=(5, 2000))
+        offset = file["zipped"].id.get_chunk_info(0).byte_offset
+    with small.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(b"\xff" * 64)
+    with Asset(small, workers=2) as asset, pytest.raises(FaultError, match="is damaged"):
+        asset.take(["zipped"], np.arange(10))
     small.write_bytes(whole)
     with h5py.File(small, "r+") as file:
         file["short"] = np.zeros((9, 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
 from lit.trainer.asset_folder import PARTS, asset_folder, part_folder, steady
 from lit.trainer.hdf5 import check_provenance, open_samples, reading, sample_datasets
+from lit.trainer.pieces import Pieces
 from lit.trainer.shuffle import EpochOrder, Shard
 from lit.trainer.shuffle import Rows as Rows
 
@@ -80,6 +82,13 @@ class Asset:
 
     An open asset stays what it is, also when its file is replaced or moved.
 
+    Parameters
+    ----------
+    path
+        The file.
+    workers
+        Threads that unpack it, if it is compressed.
+
     Attributes
     ----------
     features : dict of str to FeatureSpec
@@ -97,8 +106,10 @@ class Asset:
         If it is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, workers: int = 1) -> None:
         self.path = path
+        self._workers = workers
+        self._pool: ThreadPoolExecutor | None = None
         self._file = open_samples(path)
         try:
             with reading(path):
@@ -144,6 +155,8 @@ class Asset:
 
     def close(self) -> None:
         """Close the file."""
+        if self._pool is not None:
+            self._pool.shutdown()
         self._file.close()
 
     @property
@@ -315,6 +328,11 @@ class Asset:
         out = np.empty((len(rows), *dataset.shape[1:]), np.float32)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
+        if self._workers > 1 and Pieces.can_unpack(dataset):
+            self._pool = self._pool or ThreadPoolExecutor(self._workers)
+            with reading(self.path):
+                Pieces(dataset).read(self._pool, ascending, order, out)
+            return out
         most = max(1, _READ_BYTES // max(1, out[:1].nbytes))
         seams = np.flatnonzero(np.diff(ascending) != 1) + 1
         edges = np.unique(np.concatenate([seams, np.arange(0, len(rows), most), [len(rows)]]))

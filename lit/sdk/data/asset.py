@@ -10,8 +10,13 @@ if TYPE_CHECKING:
     from lit.trainer.asset import Asset
 
 
-def load_asset(team: str, schema: str, part: str = "train") -> Asset:
+def load_asset(team: str, schema: str, part: str = "train", workers: int = 1) -> Asset:
     """Open one part (`train` or `test`) of an asset, the promoted one if there is one.
+
+    Parameters
+    ----------
+    workers
+        Threads that unpack it, if the schema asked for compression by gzip.
 
     Returns
     -------
@@ -36,4 +41,4 @@ def load_asset(team: str, schema: str, part: str = "train") -> Asset:
     from lit.streams.workspace import Workspace
     from lit.trainer.asset import Asset, asset_path
 
-    return Asset(asset_path(Workspace(Settings().data, team), schema, part)[0])
+    return Asset(asset_path(Workspace(Settings().data, team), schema, part)[0], workers)
