@@ -159,10 +159,15 @@ def driving(logs: Path, what: str) -> Iterator[None]:
         If another process drives it.
     """
     with (logs / ".driver").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{what} is running already: `lit build list` tells how far it is") from None
+        deadline = time.monotonic() + 1.0  # who only asks has the lock for a moment, too
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(f"{what} is running already: `lit build list` tells how far it is") from None
+                time.sleep(0.05)
         yield
 
 

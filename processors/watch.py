@@ -60,16 +60,23 @@ class Watch(threading.Thread):
         Where the report goes.
     seconds
         How long one call may take.
+    driven
+        Whether the build still goes on; a worker of a build that has ended ends too.
     end
         Called with an exit code to end the process.
     """
 
     def __init__(
-        self, worker: FeatureWorker, folder: Path, seconds: float, end: Callable[[int], None] = os._exit
+        self,
+        worker: FeatureWorker,
+        folder: Path,
+        seconds: float,
+        driven: Callable[[], bool] = lambda: True,
+        end: Callable[[int], None] = os._exit,
     ) -> None:
         super().__init__(name="watch", daemon=True)
         folder.mkdir(parents=True, exist_ok=True)
-        self._worker, self._seconds, self._end = worker, seconds, end
+        self._worker, self._seconds, self._driven, self._end = worker, seconds, driven, end
         self._path = folder / f"{socket.gethostname()}-{os.getpid()}.json"
         self._watched = threading.main_thread().ident
         self._ended = threading.Event()
@@ -79,6 +86,10 @@ class Watch(threading.Thread):
         while not self._ended.wait(_EVERY_SECONDS):
             self.report()
             self._judge()
+            if not self._driven():
+                log.info("the build is over, and so is this worker")
+                logging.shutdown()
+                self._end(0)
 
     def stop(self) -> None:
         """Report once more and end."""

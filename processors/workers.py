@@ -18,7 +18,6 @@ from lit.streams.workspace import Workspace
 
 #: A feature worker that crashed is started again this often; its finished chunks are kept.
 RESTARTS = 3
-_END_SECONDS = 15.0
 #: A worker whose report is older than this, its start excepted, does not even run its watch any more.
 SILENT_SECONDS = 30.0
 _TAIL_BYTES = 64 * 1024
@@ -97,19 +96,14 @@ class WorkerPool:
         return read_reports(self._logs, self._job.attempt)
 
     def end(self) -> None:
-        """End all workers; one that does not end by itself is killed."""
+        """End all workers at once: their finished chunks are whole, and nothing else of them is worth a wait."""
         for process in self._processes:
-            if process.poll() is None:
-                process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            self._ended(process)
-        self._entries[str(os.getpid())].status = "ended"
-        self._entries[str(os.getpid())].ended = _now()
+            running = process.poll() is None
+            process.kill()
+            process.wait()
+            self._ended(process, "ended" if running else None)
+        driver = self._entries[str(os.getpid())]
+        driver.status, driver.ended = "ended", _now()
         self._write()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -138,10 +132,10 @@ class WorkerPool:
             log.write(f"lit: worker {process.pid} was ended after {allowed:.0f} s without a sign: {what}\n")
         return True
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+    def _ended(self, process: subprocess.Popen[bytes], status: str | None = None) -> None:
         entry = self._entries[str(process.pid)]
         if entry.ended is None:
-            entry.status, entry.ended = f"exit {process.returncode}", _now()
+            entry.status, entry.ended = status or f"exit {process.returncode}", _now()
 
     def _write(self) -> None:
         part = self._logs / ".pids.part"

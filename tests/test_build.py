@@ -145,9 +145,12 @@ def test_a_build_that_was_stopped_or_killed_is_resumed_to_the_same_dataset(
         else:
             first.kill()
             first.wait()
-            for pid, entry in json.loads(team.path("logs", "1", "pids.json").read_text()).items():
-                if entry["role"] == "data_worker":
-                    psutil.Process(int(pid)).kill()
+            pids = json.loads(team.path("logs", "1", "pids.json").read_text())
+            workers = [int(pid) for pid, entry in pids.items() if entry["role"] == "data_worker"]
+            deadline = time.monotonic() + 60
+            while any(map(psutil.pid_exists, workers)):
+                assert time.monotonic() < deadline, "a worker outlives its build"
+                time.sleep(0.1)
     finally:
         first.kill()
         first.wait()

@@ -76,6 +76,7 @@ def features(
     from lit.processors.build import worker_job
     from lit.processors.features import FeatureWorker, features_app
     from lit.processors.job import load_job, logs_folder
+    from lit.processors.progress import is_driven
     from lit.processors.watch import Printed, ScriptLines, Watch, limit_memory
     from lit.processors.workers import report_folder
     from lit.settings import Settings
@@ -93,7 +94,8 @@ def features(
     with kafka(settings.data, settings.kafka) as bootstrap:
         worker = FeatureWorker(worker_job(workspace, job, bootstrap))
         limit_memory(memory_mb << 20)
-        watch = Watch(worker, report_folder(logs_folder(workspace, build), job.attempt), script_seconds)
+        logs = logs_folder(workspace, build)
+        watch = Watch(worker, report_folder(logs, job.attempt), script_seconds, lambda: is_driven(logs))
         watch.start()
         run(features_app(worker))
         watch.stop()
