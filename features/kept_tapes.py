@@ -65,7 +65,7 @@ def kept_tapes(
                 "folder": str(folder),
                 "parameters": dict(parameters or {}),
             }
-            sandbox.call("lit.features.kept_tapes:make", arguments, seconds=_SECONDS, memory=_MEMORY)
+            sandbox.call("lit.features.kept_tapes:make", arguments, seconds=_SECONDS, memory=_MEMORY, written=_MEMORY)
     _let_go(root, set(folders))
     return [tape for folder in folders for tape in sorted(folder.glob("*.arrow"), key=lambda one: int(one.stem))]
 

@@ -67,6 +67,7 @@ def call(
     *,
     seconds: float = 30.0,
     memory: int = 2 << 30,
+    written: int = 64 << 20,
     serve: Any = None,
 ) -> Answer:
     """Run a function in a child process.
@@ -81,6 +82,8 @@ def call(
         Time it may take, imports not counted.
     memory
         Bytes it may allocate beyond what the imports took.
+    written
+        Bytes that a file it writes may have, what it prints among them.
     serve
         An adapter that stays here and is read by the child (`lit.features.served`); the function is given `served`.
 
@@ -91,7 +94,8 @@ def call(
     FaultError
         If the child could not be started.
     """
-    request: dict[str, Any] = {"function": function, "arguments": arguments, "seconds": seconds, "memory": memory}
+    request: dict[str, Any] = {"function": function, "arguments": arguments, "seconds": seconds}
+    request |= {"memory": memory, "written": written}
     server = None if serve is None else Server(serve)
     passed = () if server is None else (server.child_fd,)
     if server is not None:
@@ -189,7 +193,7 @@ def main() -> None:
     logging.basicConfig(stream=printed, level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     reply: dict[str, Any] = {"value": None, "error": ""}
     function = getattr(importlib.import_module(module), name)
-    _limit(request["memory"])
+    _limit(request["memory"], request["written"])
     faulthandler.enable()
     faulthandler.dump_traceback_later(request["seconds"], exit=True)
     try:
@@ -211,12 +215,12 @@ def main() -> None:
     os._exit(0)  # threads of the code must not keep the process
 
 
-def _limit(memory: int) -> None:
+def _limit(memory: int, written: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     total = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (total, total))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def coalition_values(
         found = []
         for part in _pieces(len(masks), a_mask):
             batch = {name: _mixed(name, sample[name], background[name], players, masks[part]) for name in sample}
-            said = np.asarray(outputs(batch), np.float64)[:, output]
+            said = _finite(outputs(batch))[:, output]
             found.append(said.reshape(-1, count).mean(axis=1))
         return np.concatenate(found)
 
@@ -183,7 +183,7 @@ def influences(
         batch = {name: np.repeat(value[None], part.stop - part.start, axis=0) for name, value in sample.items()}
         for row, (name, position) in enumerate(places[part]):
             batch[name][row].reshape(-1)[position] = usual[name].reshape(-1)[position]
-        effects[part] = whole[number] - np.asarray(outputs(batch), np.float64)[:, number]
+        effects[part] = whole[number] - _finite(outputs(batch))[:, number]
     order = np.argsort(-np.abs(effects), kind="stable")[:SHOWN_CELLS]
     found = []
     for place in order.tolist():
@@ -231,7 +231,7 @@ def apart(
     for row, (cell, value) in enumerate(edits):
         place = _place(sample, cell)
         batch[cell.feature][row][place] = _number(cell, value)
-    said = np.asarray(outputs(batch), np.float64)[:, output] - float(before[output])
+    said = _finite(outputs(batch))[:, output] - float(before[output])
     made = []
     for (cell, value), alone in zip(edits, said.tolist(), strict=True):
         made.append(Edit(cell, float(sample[cell.feature][_place(sample, cell)]), float(value), alone))
@@ -239,7 +239,14 @@ def apart(
 
 
 def _row(outputs: Outputs, sample: Sample) -> npt.NDArray[Any]:
-    return np.asarray(outputs({name: value[None] for name, value in sample.items()}), np.float64)[0]
+    return _finite(outputs({name: value[None] for name, value in sample.items()}))[0]
+
+
+def _finite(said: Any) -> Float64Array:
+    values = np.asarray(said, np.float64)
+    if not np.isfinite(values).all():
+        raise UserError("the model says NaN or infinity of some of these inputs: what matters to it can't be told")
+    return values
 
 
 def _pieces(count: int, bytes_each: int) -> Iterator[slice]:

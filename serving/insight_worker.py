@@ -198,6 +198,8 @@ class Worker:
         cells = [(msgspec.convert(cell, Cell), value) for cell, value in edits]
         after = opened.predictor.predict(insight.edited(sample, cells))
         before = opened.predictor.predict(sample)
+        if not np.isfinite(after).all():
+            raise UserError(f"of these inputs the model says {after.tolist()}: no finite number")
         number = insight.chosen_output(before, output)
         edits_apart = insight.apart(opened.outputs, sample, cells, before, number)
         return {

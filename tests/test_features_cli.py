@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from lit.cli.features import register
 from lit.features.tapes import read_tape, tapes_of_files
 from lit.streams.errors import UserError
+from lit.streams.projects import Project, save_project
 from lit.streams.workspace import Workspace
 from tests.tape import SAMPLES, real_ticks
 
@@ -69,6 +70,33 @@ def test_what_leaks_is_not_saved_and_is_found_by_judge(data: Path) -> None:
     folder = Workspace(data, "demo").folder("features")
     (folder / "peek.json").write_text('{"name": "peek", "script": "peek", "params": {}}')
     assert lit("judge").exit_code == 1
+
+
+def test_a_dataset_is_named_by_files_or_by_a_project(data: Path) -> None:
+    save_project(Workspace(data, "demo"), "days", Project([FILE]))
+    with pytest.warns(UserWarning, match="not cached"):
+        by_project = lit("test", "unit_bar", "--project", "days", "--index", "20000", "-p", "count=2")
+    by_file = lit("test", "unit_bar", "--on", FILE, "--index", "20000", "-p", "count=2")
+    assert by_project.exit_code == 0, by_project.output
+    assert by_project.stdout.splitlines()[:3] == by_file.stdout.splitlines()[:3]
+    assert "on what" in str(lit("test", "unit_bar").exception)
+
+
+def test_the_library_from_python(data: Path) -> None:
+    from lit.sdk import features
+    from lit.sdk.data.adapter import load_adapter
+
+    assert "sma" in features.scripts("demo")
+    assert features.save("demo", "bars", "unit_bar", {"count": 2})["kind"] == "clean"
+    with pytest.warns(UserWarning, match="not cached"):
+        adapter = load_adapter("demo", "refinitiv", {"paths": [FILE]})
+        tried = features.test("demo", "bars", adapter, 20_000)
+    assert tried["rows"] == adapter.get_bars(20_000, 2, "minute", 1).tolist() and tried["log"] == ""
+    source = "def feature(adapter, index):\n    return [adapter[index]['Price']]\n"
+    assert features.test("demo", "draft", adapter, 5, source=source)["rows"] == [[adapter[5]["Price"]]]
+    assert [verdict["kind"] for verdict in features.save_script("demo", "price", source)] == ["clean"]
+    assert features.judge("demo", "bars")["kind"] == "clean"
+    assert features.features("demo")["bars"]["verdict"] == "clean"
 
 
 def test_a_parameter_without_a_value_is_told() -> None:

@@ -179,6 +179,15 @@ def test_an_edit_that_cannot_be_is_refused(cell: Cell, value: float, says: str) 
         insight.edited(SAMPLE, [(cell, value)])
 
 
+def test_a_model_that_says_nan_is_told_so() -> None:
+    def broken(batch: Any) -> Any:
+        return np.log(batch["now"][:, 1:])
+
+    for question in (insight.impact, insight.influences):
+        with np.errstate(invalid="ignore"), pytest.raises(UserError, match="says NaN or infinity"):
+            question(broken, SAMPLE, BACKGROUND)
+
+
 def test_a_large_window_is_valued_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = insight.impact(model, SAMPLE, BACKGROUND, output=0)
     monkeypatch.setattr(insight, "_BATCH_BYTES", 10_000)

@@ -62,6 +62,7 @@ def test_a_script_s_values_reads_and_messages_come_back(tmp_path: Path) -> None:
         ("os.kill(os.getpid(), 11)", r"crashed its process .SIGSEGV., in mine.py, line 3"),
         ("os._exit(7)", "ended its process .exit code 7."),
         ("raise SystemExit(0)", "SystemExit: 0"),
+        ("while True: print('x' * 1_000_000)", "script 'mine', line 3: OSError: .*File too large"),
     ],
 )
 def test_whatever_a_script_does_the_user_is_told(tmp_path: Path, body: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,28 +111,23 @@ def show(
 def test(
     name: Annotated[str, typer.Argument(help="a script or a named feature")],
     on: On = None,
+    project: Annotated[str | None, typer.Option(help="on this project's files; cached ones take no reading")] = None,
     index: Annotated[int | None, typer.Option(help="where; left out: anywhere")] = None,
     param: Params = None,
     adapter: Adapter = "refinitiv",
     team: Team = "demo",
     as_json: AsJson = False,
 ) -> None:
-    """Compute a script or feature at one index of source files: values, time, what it read, what it logged."""
-    import random
-
+    """Compute a script or feature at one index of a dataset: values, time, what it read, what it logged."""
     from lit.features.sandbox import SandboxError
     from lit.features.saving import tried
-    from lit.features.tapes import read_tape
 
     workspace = _workspace(team)
     script, params = _script(workspace, name, param)
-    with _tapes(workspace, adapter, on) as tapes:
-        if not tapes:
-            raise typer.BadParameter("name at least one file with ticks: --on FILE")
-        if index is None:
-            index = random.randrange(sum(len(read_tape(tape)) for tape in tapes))
+    with _dataset(workspace, adapter, on, project) as (data, length):
+        index = random.randrange(length) if index is None else index
         try:
-            answer = tried(workspace, name, script, params, tapes, index)
+            answer = tried(workspace, name, script, params, data, index)
         except SandboxError as error:
             typer.echo(error.log, nl=False)
             raise
@@ -287,6 +283,25 @@ def _tapes(workspace: Workspace, adapter: str, on: list[Path] | None) -> Iterato
 
     with tempfile.TemporaryDirectory() as folder:
         yield tapes_of_files(workspace, adapter, on, Path(folder)) if on else []
+
+
+@contextmanager
+def _dataset(
+    workspace: Workspace, adapter: str, on: list[Path] | None, project: str | None
+) -> Iterator[tuple[Any, int]]:
+    """Yield a dataset and its length: of source files, as tapes; or a project's, by random access if it is cached."""
+    from lit.features.kept_tapes import count_ticks
+    from lit.sdk.data.adapter import load_adapter_by_project
+    from lit.streams.errors import UserError
+
+    if (project is None) == (not on):
+        raise UserError("it is not said on what: name either files (--on FILE) or a project (--project NAME)")
+    if project is not None:
+        opened = load_adapter_by_project(workspace.team, project)
+        yield opened, len(opened)
+        return
+    with _tapes(workspace, adapter, on) as tapes:
+        yield tapes, count_ticks(tapes)
 
 
 def _tell(verdict: dict[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from lit.serving.insight import Cell
-    from lit.serving.insights import Insights, Situation
+    from lit.serving.insights import Situation
 
 
 #: Cells that are listed.
@@ -43,7 +41,9 @@ def insight(
     Saliency is a column's Shapley value: all of them add up to the prediction less that of usual inputs. Independence
     is how much of a column's effect stands without the other columns, from 0 to 1.
     """
-    with _insights() as insights:
+    from lit.sdk.insights import insights as opened
+
+    with opened() as insights:
         found = insights.situation(team, deployment, index, symbol, model)
         edits = [_edit(found, text) for text in edit or []]
         said: dict[str, Any] = {"impact": insights.impact(team, found, output)}
@@ -55,21 +55,6 @@ def insight(
         return _json(found, said)
     _show(found, said)
     return None
-
-
-@contextmanager
-def _insights() -> Iterator[Insights]:
-    from lit.serving.insights import Insights
-    from lit.settings import Settings
-    from lit.streams.broker import kafka
-
-    settings = Settings()
-    with kafka(settings.data, settings.kafka) as bootstrap:
-        insights = Insights(settings.data, bootstrap)
-        try:
-            yield insights
-        finally:
-            insights.close()
 
 
 def _edit(found: Situation, text: str) -> tuple[Cell, float]:
