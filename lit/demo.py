@@ -155,7 +155,8 @@ def _build(
 ) -> None:
     from lit.features.library import feature_names, save_feature
     from lit.features.schema import Schema, Split, save_schema
-    from lit.processors.build import BuildProgress, build
+    from lit.processors.build import build
+    from lit.processors.progress import BuildProgress
 
     known = set(feature_names(workspace))
     for name, (script, params) in FEATURES.items():
