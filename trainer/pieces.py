@@ -21,7 +21,7 @@ from isal import igzip_lib, isal_zlib
 _LOT = 8
 #: Larger pieces are left to HDF5: a few threads with one each must fit in memory.
 MAX_PIECE_BYTES = 64 * 1024 * 1024
-_DAMAGED: type[Exception] = igzip_lib.IsalError
+_DAMAGED: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says it is an instance
 _GZIP = [h5py.h5z.FILTER_DEFLATE]
 _SHUFFLED = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]
 
