@@ -36,23 +36,43 @@ def csv_rows(
         Column → kind, those that the adapter reads.
     """
     present = [column for column in header if column in columns]
+    data = bytes(chunk.data)
     bad: list[tuple[Mask, str]] = []
-    table, broken = _parse(chunk, header, {column: TYPES[columns[column]] for column in present}, dialect)
-    if table is None:
-        table, broken = _parse(chunk, header, dict.fromkeys(present, pa.binary()), dialect)
-        assert table is not None
-        cells = {column: flat(table.column(column)) for column in present}
-        arrays = {column: _cast(column, columns[column], cells[column], bad, dialect) for column in present}
-    else:
+    sound, table = _is_utf8(data), None
+    if sound:
+        table, broken = _parse(data, header, {column: TYPES[columns[column]] for column in present}, dialect)
+    if table is not None:
         arrays = {column: flat(table.column(column)) for column in present}
+    else:
+        # Arrow cannot hand over a row with a wrong number of cells that is no UTF-8, so such chunks go in disguise.
+        disguised = data if sound else data.decode("latin-1").encode()
+        table, broken = _parse(disguised, header, dict.fromkeys(present, pa.binary()), dialect)
+        assert table is not None
+        arrays = {}
+        for column in present:
+            cells = flat(table.column(column))
+            arrays[column] = _cast(column, columns[column], cells if sound else _undisguised(cells), bad, dialect)
     length = int(table.num_rows)
-    if bytes(chunk.data).count(b'"') % 2:
+    if data.count(b'"') % 2:
         bad.append((np.ones(length, np.bool_), "a quote is left open"))
     return Rows(arrays, columns, length, name, _texts(chunk, length + len(broken), dialect), broken, bad)
 
 
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _undisguised(cells: pa.Array) -> pa.Array:
+    return pa.array(
+        [cell if cell is None else cell.decode().encode("latin-1") for cell in cells.to_pylist()], pa.binary()
+    )
+
+
 def _parse(
-    chunk: Chunk, header: Sequence[str], types: Mapping[str, pa.DataType], dialect: Dialect
+    data: bytes, header: Sequence[str], types: Mapping[str, pa.DataType], dialect: Dialect
 ) -> tuple[pa.Table | None, list[tuple[int, str]]]:
     """Return the table, None if a cell is not of its type, and the rows with a wrong number of cells."""
     broken: list[tuple[int, str]] = []
@@ -63,8 +83,8 @@ def _parse(
 
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(chunk.data),
-            arrow_csv.ReadOptions(use_threads=False, column_names=list(header), block_size=max(len(chunk.data), 1) + 1),
+            pa.BufferReader(data),
+            arrow_csv.ReadOptions(use_threads=False, column_names=list(header), block_size=max(len(data), 1) + 1),
             arrow_csv.ParseOptions(
                 delimiter=dialect.delimiter, invalid_row_handler=wrong_count, newlines_in_values=True
             ),
