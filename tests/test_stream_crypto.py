@@ -104,22 +104,20 @@ async def exchange(kraken: Kraken) -> AsyncIterator[dict[str, str]]:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize(("snapshot", "missed"), [(50, 0), (0, 3)])
-async def test_each_trade_comes_once_and_what_no_snapshot_brings_back_is_marked(
-    kafka: str, tmp_path: Path, snapshot: int, missed: int
-) -> None:
-    kraken, workspace, name = Kraken(snapshot, (12, 10**9)), Workspace(tmp_path, "crypto"), f"kraken{snapshot}"
-    async with exchange(kraken) as urls:
-        add_stream(workspace, name, "crypto", exchange="kraken", symbols=list(SYMBOLS), urls=urls)
-        async with running(workspace, name, kafka) as task:
-            total = 2 * (18 + 3 + 30 - missed)
-            health = await until(workspace, name, lambda health: health.ticks >= total, task)
-            await until(workspace, name, lambda health: health.gaps >= (2 if missed else 0), task)
-    assert health.reconnects == 1 and (health.repeats > 0) == bool(snapshot)
-    for symbol, items in recorded(kafka, "crypto", name).items():
-        ids = [trade["trade_id"] for trade in kraken.tape[symbol]]
-        assert numbers(items) == (ids if not missed else ids[:18] + ids[21:])
-        assert [gap.missed for gap in gaps(items)] == ([missed] if missed else [])
+async def test_each_trade_comes_once_and_what_no_snapshot_brings_back_is_marked(kafka: str, tmp_path: Path) -> None:
+    workspace, tapes = Workspace(tmp_path, "crypto"), {0: Kraken(0, (12, 10**9)), 50: Kraken(50, (12, 10**9))}
+    async with exchange(tapes[0]) as forgetful, exchange(tapes[50]) as mindful:
+        for name, urls in (("kraken0", forgetful), ("kraken50", mindful)):
+            add_stream(workspace, name, "crypto", exchange="kraken", symbols=list(SYMBOLS), urls=urls)
+        async with running(workspace, "kraken0", kafka) as one, running(workspace, "kraken50", kafka) as two:
+            less = await until(workspace, "kraken0", lambda health: health.ticks >= 96 and health.gaps == 2, one)
+            more = await until(workspace, "kraken50", lambda health: health.ticks >= 102, two)
+    assert less.reconnects == more.reconnects == 1 and not less.repeats and more.repeats and not more.gaps
+    for snapshot, kraken in tapes.items():
+        for symbol, items in recorded(kafka, "crypto", f"kraken{snapshot}").items():
+            ids = [trade["trade_id"] for trade in kraken.tape[symbol]]
+            assert numbers(items) == (ids if snapshot else ids[:18] + ids[21:])
+            assert [gap.missed for gap in gaps(items)] == ([] if snapshot else [3])
 
 
 async def test_an_unknown_exchange_or_market_is_told(kafka: str, tmp_path: Path) -> None:

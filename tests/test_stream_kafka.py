@@ -87,9 +87,12 @@ async def test_avro_is_read_and_a_topic_that_is_not_there_is_told(kafka: str, tm
 class SaslBroker(EmbeddedBroker):
     """A broker with a second listener that wants a bearer token (an unsigned one will do)."""
 
+    def __init__(self, data: Path) -> None:
+        super().__init__(data)
+        self.address = f"127.0.0.1:{free_port()}"
+
     def _write_config(self, bootstrap: str) -> Path:
         config = super()._write_config(bootstrap)
-        self.address = f"127.0.0.1:{free_port()}"
         lines = []
         for line in config.read_text().splitlines():
             if line.startswith(("listeners=", "advertised.listeners=")):
@@ -214,7 +217,12 @@ async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
         add_stream(workspace, "wrong", "nasdaq", client_secret="left-out", **given)
         add_stream(workspace, "none", "nasdaq", client_secret="right", product="TOTALVIEW", **given)
         async with running(workspace, "nasdaq", kafka) as task:
-            health = await until(workspace, "nasdaq", lambda health: health.ticks == 3, task)
+            await until(workspace, "nasdaq", lambda health: health.ticks == 3, task)
+            await asyncio.to_thread(broker.stop)
+            await until(workspace, "nasdaq", lambda health: health.reconnects > 0, task)
+            plain = await asyncio.to_thread(broker.start)
+            await asyncio.to_thread(send, plain, "NLSUTP.stream", (b"8", report(8, place + 3)))
+            health = await until(workspace, "nasdaq", lambda health: health.ticks == 4, task)
         before = len(answered)
         for name, expected in (("wrong", "HTTP 401"), ("none", "TOTALVIEW.*NLSUTP")):
             with pytest.raises(UserError, match=expected) as refused:
@@ -223,7 +231,7 @@ async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
             assert "left-out" not in str(refused.value)
         assert answered[before:].count(401) == 1
     items = recorded(kafka, TEAM, "nasdaq")["SIVR"]
-    assert numbers(items) == [1, 3, 7] and health.gaps == 1 and len(gaps(items)) == 1
+    assert numbers(items) == [1, 3, 7, 8] and health.gaps == 1 and len(gaps(items)) == 1
     (block, *_) = blocks(items)
     assert block.price[0] == 16.4797 and block.timestamp[0] == int(midnight.timestamp()) * 10**9 + place
     assert block.batch.column("marketCenter").to_pylist()[0] == "L"

@@ -39,10 +39,13 @@ class KafkaSource:
         Its name.
     start
         Where a new stream begins: `latest`, `earliest`, or an ISO time.
+
+    Setting `due` lets the position be kept behind the messages at hand.
     """
 
     def __init__(self, feed: Feed, config: dict[str, Any], topic: str, start: str = "latest") -> None:
         self._feed, self._topic, self._start = feed, topic, start
+        self.due = False
         self._errors: list[KafkaError] = []
         self._consumer: Any = Consumer(
             {
@@ -76,13 +79,17 @@ class KafkaSource:
             await self._feed.keep({"offsets": dict(offsets), **keep()})
             kept = time.monotonic()
             while True:
-                messages = await asyncio.to_thread(self._read)
+                try:
+                    messages = await asyncio.to_thread(self._read)
+                except ConnectionError:  # what was read so far need not be read again
+                    await self._feed.keep({"offsets": dict(offsets), **keep()})
+                    raise
                 for message in messages:
                     offsets[str(message.partition())] = message.offset() + 1
                 self._feed.alive()
                 yield messages
-                if time.monotonic() - kept > _KEEP_SECONDS:
-                    kept = time.monotonic()
+                if self.due or time.monotonic() - kept > _KEEP_SECONDS:
+                    kept, self.due = time.monotonic(), False
                     await self._feed.keep({"offsets": dict(offsets), **keep()})
         finally:
             await asyncio.to_thread(self._consumer.close)

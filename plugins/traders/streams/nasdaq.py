@@ -78,6 +78,7 @@ async def stream(feed):
                 yield ticks
                 ticks = []
                 feed.gap("sequence", None, None)
+                source.due = True  # what was read again later would tell it again
             if name in TRADES and (not wanted or body["symbol"].strip() in wanted):
                 ticks.append(tick(message, body))
         yield ticks
