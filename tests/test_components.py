@@ -41,6 +41,7 @@ LAYERS = [
     ("Normalise", {"by": "batch"}, "bars", (6, 3)),
     ("Embedding", {"categories": 5, "size": 3}, "kind", (3,)),
     ("Embedding", {"categories": 5, "size": 3}, "kinds", (6, 6)),
+    ("Embedding", {"categories": 3, "size": 2, "coded": "columns"}, "bars", (6, 2)),
     ("Dense", {"layers": "4", "each_row": True}, "bars", (6, 4)),
 ]
 

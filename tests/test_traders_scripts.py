@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "imbalance_bar": {"count": 2, "by": "volume", "size": 2, "span": 2, "trades": 24},
     "time_of_day": {},
     "session": {},
+    "symbol_number": {"symbols": "B, A"},
     "return_next_bars": {"count": 2},
     "triple_barrier": {"count": 3, "rate": 3, "up": 0.5},
 }
@@ -149,7 +150,7 @@ def test_a_script_computes_the_same_over_an_adapter_of_other_making(name: str) -
 NO_SECOND_BAR = {name: {"unit": "day"} for name in SMALL if name not in ("trade_imbalance", "imbalance_bar")}
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - SAMPLERS - {"time_of_day", "session"}))
+@pytest.mark.parametrize("name", sorted(set(SMALL) - SAMPLERS - {"time_of_day", "session", "symbol_number"}))
 def test_a_sample_with_too_little_data_around_it_is_rejected(name: str) -> None:
     short = DatasetAdapter.of_blocks([ticks().slice(0, 3)])
     assert Feature(name, script(name), NO_SECOND_BAR.get(name)).compute(short, 1, {}) is None
@@ -383,3 +384,10 @@ def test_triple_barrier_tells_which_barrier_is_met_first() -> None:
 def ticks_at(prices: list[float]) -> TickBlock:
     """One trade a minute."""
     return tick_block("A", 0, np.arange(len(prices)) * 60 * 10**9, prices, [1.0] * len(prices))
+
+
+def test_a_symbol_has_its_number_in_the_list_and_an_unknown_one_the_number_after() -> None:
+    blocks = [tick_block(name, 0, [0], [1.0], [1.0]) for name in ("A", "B", "C")]
+    feature = Feature("s", script("symbol_number"), {"symbols": "B,A"})
+    values = [feature.compute(DatasetAdapter.of_blocks([block]), 0, {}) for block in blocks]
+    assert [float(value[0]) for value in values if value is not None] == [1, 0, 2]
