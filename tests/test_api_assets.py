@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,12 @@ from fastapi.testclient import TestClient
 from lit.api.app import create_app
 from lit.api.config import ApiConfig
 from lit.api.services import Services
+from lit.features.dataset import DatasetAdapter
 from lit.streams.store_open import open_store
+from lit.streams.tick import iso
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset
+from tests.test_assets_cli import snapshot
 from tests.test_promotions import build
 
 ASSETS = "/api/teams/demo/assets"
@@ -112,6 +116,24 @@ def test_samples_come_as_tables_and_as_arrow(
     assert table.schema.field("bars").metadata[b"columns"].startswith(b'["open"')
     np.testing.assert_array_equal(np.array(table["bars"].to_pylist(), np.float32), bars)
     np.testing.assert_array_equal(np.array(table["atr"].to_pylist(), np.float32), atr)
+
+
+def test_a_sample_comes_with_the_tick_that_it_was_made_at(client: TestClient, workspace: Workspace) -> None:
+    frozen, held = snapshot(workspace, origins=True)
+    adapter = DatasetAdapter.of_blocks(held)
+    rows = [7, len(adapter) - 1]
+    queue = workspace.folder("assets", "real", "queue")
+    for part in ("train", "test"):
+        with h5py.File(queue / f"{part}.h5", "w") as file:
+            file["x"], file["index"] = np.zeros((2, 1)), rows
+            file["timestamp"] = [adapter[row]["timestamp"] for row in rows]
+            file.create_dataset("symbol", data=[adapter[row]["symbol"] for row in rows], dtype=h5py.string_dtype())
+            file.attrs["schema"] = json.dumps(frozen)
+    for number, row in enumerate(rows):
+        found = client.get(f"{ASSETS}/real/sample?number={number}&part=test").json()
+        tick = adapter[row]
+        assert found["packet"] == {**tick, "timestamp": iso(tick["timestamp"])} and not found["packet_error"]
+        assert found["timestamp"] == iso(tick["timestamp"])
 
 
 def test_a_file_is_downloaded_whole_and_in_ranges(client: TestClient, workspace: Workspace) -> None:

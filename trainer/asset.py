@@ -58,7 +58,7 @@ def asset_path(workspace: Workspace, schema: str, part: str = "train") -> tuple[
     return _part_path(asset_folder(workspace, schema), part)
 
 
-def open_parts(workspace: Workspace, schema: str) -> tuple[Asset, Asset, bool]:
+def open_parts(workspace: Workspace, schema: str, workers: int = 1) -> tuple[Asset, Asset, bool]:
     """Open train and test of an asset, both of one version, and say whether that has been promoted.
 
     Raises
@@ -69,7 +69,7 @@ def open_parts(workspace: Workspace, schema: str) -> tuple[Asset, Asset, bool]:
     folder = asset_folder(workspace, schema)
     with steady(folder):
         (train, promoted), (test, other) = (_part_path(folder, part) for part in PARTS)
-        opened = Asset(train), Asset(test)
+        opened = Asset(train, workers), Asset(test, workers)
     if promoted != other or opened[0].schema != opened[1].schema:
         for part in opened:
             part.close()

@@ -1,4 +1,4 @@
-"""Assets for code that trains by itself: `load_asset(team, schema)`."""
+"""Assets for code that trains by itself: `load_asset(team, schema)`, `load_parts(team, schema)`."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def load_asset(team: str, schema: str, part: str = "train", workers: int = 1) ->
     from lit.trainer.asset import Asset, asset_path
 
     return Asset(asset_path(Workspace(Settings().data, team), schema, part)[0], workers)
+
+
+def load_parts(team: str, schema: str, workers: int = 1) -> tuple[Asset, Asset]:
+    """Open train and test of an asset, both of one version whatever is promoted meanwhile; else as `load_asset`."""
+    from lit.settings import Settings
+    from lit.streams.workspace import Workspace
+    from lit.trainer.asset import open_parts
+
+    train, test, _ = open_parts(Workspace(Settings().data, team), schema, workers)
+    return train, test
