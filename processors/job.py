@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -199,9 +199,14 @@ def _module_source(name: str) -> str:
 
 def frozen_features(job: FrozenJob) -> list[Feature]:
     """Return a job's features, in computing order, as the build began with them."""
+    return thaw(job.features)
+
+
+def thaw(frozen: Mapping[str, FrozenFeature]) -> list[Feature]:
+    """Make features again, in the order they were frozen in."""
     features = []
-    for place, (name, frozen) in enumerate(job.features.items()):
-        feature = frozen.thaw(name)
+    for place, (name, one) in enumerate(frozen.items()):
+        feature = one.thaw(name)
         feature.sort_key = float(place)
         features.append(feature)
     return features

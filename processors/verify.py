@@ -20,9 +20,10 @@ from lit.features.dataset import DatasetAdapter, Segment
 from lit.features.intervals import Interval
 from lit.processors.delivery import read_messages, read_ticks
 from lit.processors.job import FrozenJob, frozen_features
+from lit.processors.live_features import LiveFeatures, recomputed
 from lit.streams import topics
 from lit.streams.errors import UserError
-from lit.streams.records import Bar, decode_bars, encode_json
+from lit.streams.records import Bar, FeatureVector, decode_bars, encode_json
 from lit.streams.replay import ReplayProgress, blocks, plan_files
 from lit.streams.workspace import Workspace
 
@@ -54,6 +55,32 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
                         + (encode_json(expected[number]).decode() if number < len(expected) else "no bar there")
                     )
                     break
+    return verdict
+
+
+def verify_features(config: LiveFeatures) -> Verdict:
+    """Compare a schema's published vectors with those that the stream's recorded ticks make, byte for byte.
+
+    A vector that was not published yet, at the end of the topic, is no difference.
+    """
+    verdict = Verdict()
+    for partition in range(topics.PARTITIONS):
+        expected = recomputed(config, partition)
+        seen: dict[str, int] = {}
+        for message in read_messages(config.bootstrap, config.topic, partition):
+            vector = msgspec.json.decode(message.value(), type=FeatureVector)
+            ordinal = seen.get(vector.symbol, 0)
+            if vector.ordinal < ordinal:
+                continue  # a repeat
+            seen[vector.symbol] = ordinal + 1
+            own = expected.get(vector.symbol, [])
+            verdict.compared += 1
+            if ordinal >= len(own) or message.value() != encode_json(own[ordinal]):
+                made = encode_json(own[ordinal]).decode()[:200] if ordinal < len(own) else "no sample there"
+                verdict.differences.append(
+                    f"{vector.symbol} tick {vector.index}: published {message.value().decode()[:200]}, "
+                    f"its ticks make {made}"
+                )
     return verdict
 
 

@@ -11,7 +11,7 @@ from lit.streams.records import RECORDS, json_schema
 CHANNELS: dict[str, tuple[str, str, str | None]] = {
     "ticks": ("lit.{team}.ticks.{source}", "Tick blocks and watermarks of a source, as recorded.", None),
     "bars": ("lit.{team}.bars.{source}.{interval}", "Closed bars; a backfill may put an array in a message.", "bar"),
-    "features": ("lit.{team}.features.{source}.{schema}", "Feature vectors of a stream.", None),
+    "features": ("lit.{team}.features.{source}.{schema}", "Feature vectors of a stream.", "features"),
     "predictions": ("lit.{team}.predictions.{deployment}", "What models say.", "prediction"),
     "scores": ("lit.{team}.scores.{deployment}", "Predictions with their outcomes.", "score"),
     "events": ("lit.{team}.events", "Builds, runs and deployments as they go.", "event"),
@@ -63,7 +63,7 @@ _TICK_MESSAGES = {
 
 def document(bootstrap: str, version: str) -> dict[str, Any]:
     """Return the document for a cluster at `bootstrap`."""
-    messages = {**_TICK_MESSAGES, "features": {"contentType": "application/json", "payload": {"type": "object"}}}
+    messages: dict[str, Any] = dict(_TICK_MESSAGES)
     schemas: dict[str, Any] = {}
     for name in RECORDS:
         found = json_schema(name)

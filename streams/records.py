@@ -30,7 +30,8 @@ class Bar(msgspec.Struct, frozen=True):
 class Prediction(msgspec.Struct, frozen=True):
     """What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol).
 
-    `model` is the vault item and `epoch` the epoch of its run that it is.
+    `model` is the vault item and `epoch` the epoch of its run that it is. `over_gap`: its inputs reach over a hole in the
+    feed, so the market was not what they say.
     """
 
     deployment: str
@@ -45,6 +46,7 @@ class Prediction(msgspec.Struct, frozen=True):
     published_at: str
     latency_ms: float
     epoch: int = 0
+    over_gap: bool = False
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -63,6 +65,22 @@ class Score(msgspec.Struct, frozen=True):
     latency_ms: float
     outcome: list[float]
     epoch: int = 0
+    over_gap: bool = False
+
+
+class FeatureVector(msgspec.Struct, frozen=True):
+    """What a schema's features are at one sample of a stream; its id is (schema, symbol, index).
+
+    `index` is the tick's place in its symbol's sequence, `time` the tick's, `features` by name: a list of columns, or a
+    list of rows. A repeat is byte-identical and has no higher `ordinal`, which grows by one a sample of a symbol.
+    """
+
+    schema: str
+    symbol: str
+    index: int
+    time: str
+    ordinal: int
+    features: dict[str, list[Any]]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -79,6 +97,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "bar": Bar,
     "prediction": Prediction,
     "score": Score,
+    "features": FeatureVector,
     "event": Event,
 }
 
@@ -93,5 +112,5 @@ def decode_bars(value: bytes) -> list[Bar]:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a record kind (`bar`, `prediction`, `score`, `event`)."""
+    """Return the JSON Schema of a record kind (`bar`, `prediction`, `score`, `features`, `event`)."""
     return msgspec.json.schema(RECORDS[name])

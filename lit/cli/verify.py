@@ -27,16 +27,23 @@ def parity(
     source: Annotated[str, typer.Argument(help="the stream")],
     team: Annotated[str, typer.Option(help="the team")] = "demo",
     interval: Annotated[str, typer.Option(help="bar interval")] = "1minute",
+    schema: Annotated[str, typer.Option(help="compare this schema's live features instead of bars")] = "",
 ) -> None:
-    """Compare a stream's published bars with those that its recorded ticks make, byte for byte."""
+    """Compare a stream's published bars (or features) with those that its recorded ticks make, byte for byte."""
     from lit.features.intervals import Interval
-    from lit.processors.verify import verify_parity
+    from lit.processors.live_features import live_features
+    from lit.processors.verify import verify_features, verify_parity
     from lit.settings import Settings
     from lit.streams.broker import kafka
+    from lit.streams.workspace import Workspace
 
     settings = Settings()
     wanted = Interval.parse(interval)
     with kafka(settings.data, settings.kafka) as bootstrap:
+        if schema:
+            config = live_features(Workspace(settings.data, team), source, schema, bootstrap)
+            _tell("feature vectors", verify_features(config))
+            return
         _tell("bars", verify_parity(bootstrap, team, source, wanted))
 
 

@@ -63,12 +63,17 @@ def sink(
 
 
 def features(
-    build: Annotated[int, typer.Option(help="number of the build, as in the team's logs folder")],
+    build: Annotated[int, typer.Option(help="number of the build, as in the team's logs folder")] = 0,
+    stream: Annotated[str, typer.Option(help="instead of a build: the stream whose features are published")] = "",
+    schema: Annotated[str, typer.Option(help="with a stream: the schema")] = "",
     team: Annotated[str, typer.Option(help="the team")] = "demo",
     script_seconds: Annotated[float, typer.Option(help="how long one call of a script may take")] = 60.0,
     memory_mb: Annotated[int, typer.Option(help="memory that this worker may take, in MB")] = 4096,
 ) -> None:
-    """Compute a build's features and write its chunks; more workers of a build share its symbols."""
+    """Compute a build's features and write its chunks, or publish a schema's features of a stream as they come.
+
+    More workers of the same build, or of the same stream and schema, share the symbols.
+    """
     import sys
 
     from lit.logs import configure
@@ -76,15 +81,25 @@ def features(
     from lit.processors.build import worker_job
     from lit.processors.features import FeatureWorker, features_app
     from lit.processors.job import load_job, logs_folder
+    from lit.processors.live_features import live_features, live_features_app
     from lit.processors.progress import is_driven
     from lit.processors.watch import Printed, ScriptLines, Watch, limit_memory
     from lit.processors.workers import report_folder
     from lit.settings import Settings
     from lit.streams.broker import kafka
+    from lit.streams.errors import UserError
     from lit.streams.workspace import Workspace
 
     settings = Settings()
     configure(settings)
+    if bool(build) == bool(stream and schema):
+        raise UserError("name a build (--build 3), or a stream and a schema (--stream feed --schema volatility)")
+    if stream:
+        with kafka(settings.data, settings.kafka) as bootstrap:
+            config = live_features(Workspace(settings.data, team), stream, schema, bootstrap, settings.replication)
+            config.create_topics()
+            run(live_features_app(config))
+        return
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScriptLines())
     logging.getLogger("lit.processors.app").setLevel(logging.WARNING)
