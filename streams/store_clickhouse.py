@@ -157,11 +157,17 @@ class ClickHouseStore:
 
     def count(self, source: str, origin: str | None = None) -> int:
         """Return the number of ticks."""
-        sql = "SELECT count() FROM ticks FINAL WHERE team = {team:String} AND source = {source:String}"
-        if origin is None:
-            return int(self._engine.rows(sql, team=self._team, source=source)[0][0])
-        sql += " AND origin = {origin:String}"
-        return int(self._engine.rows(sql, team=self._team, source=source, origin=origin)[0][0])
+        where = "WHERE team = {team:String} AND source = {source:String}"
+        named = {"team": self._team, "source": source}
+        if origin is not None:
+            where += " AND origin = {origin:String}"
+            named["origin"] = origin
+        sums = "count(), max(idx) + 1, sum(idx), sum(toUInt64(idx) * idx)"
+        rows = self._engine.rows(f"SELECT {sums} FROM ticks {where} GROUP BY origin, symbol", **named)
+        sequences = [tuple(map(int, row)) for row in rows]
+        if all(_is_run(*row) for row in sequences):  # half the work of merging
+            return sum(row[0] for row in sequences)
+        return int(self._engine.rows(f"SELECT count() FROM ticks FINAL {where}", **named)[0][0])
 
     def window(self, source: str, symbol: str, first: int, last: int, origin: str = "") -> TickBlock:
         """Return ticks first…last−1."""
@@ -216,6 +222,12 @@ class ClickHouseStore:
             else:
                 sql += " AND origin = {origin:String}"
                 self._engine.command(sql, team=self._team, source=source, origin=origin)
+
+
+def _is_run(rows: int, end: int, total: int, squares: int) -> bool:
+    """Whether indices are 0…end − 1, each once; one that lacks and one that is there twice would show in the sums."""
+    expected = (end - 1) * end * (2 * end - 1) // 6
+    return rows == end and total == (end - 1) * end // 2 and (squares - expected) % 2**64 == 0
 
 
 class ClickHouseStores:

@@ -99,6 +99,14 @@ def test_repeats_and_origins_are_kept_apart(store: TickStore) -> None:
     assert (store.count("s"), len(store.window("s", "A", 0, 99, "sha256:2"))) == (10, 10)
 
 
+def test_a_lacking_tick_is_not_made_up_for_by_one_that_is_there_twice(store: TickStore) -> None:
+    store.insert("s", 0, [(0, _block(0, 50)), (1, _block(51, 49))])  # 50 lacks
+    store.insert("s", 0, [(2, _block(60, 1))])
+    assert store.count("s") == 99
+    with pytest.raises(FaultError, match="99 of 100"):
+        store.ranges.columns("s", [TickRange("", "A", 0, 100, True)], ["Price"])
+
+
 def test_a_time_finds_the_first_tick_at_or_after_it(store: TickStore) -> None:
     block = tick_block("A", 0, [10, 20, 20, 30], [1, 1, 1, 1], [1, 1, 1, 1])
     store.insert("s", 0, [(0, block)])

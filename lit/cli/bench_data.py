@@ -59,6 +59,7 @@ def _summary(results: list[Measured], caching: dict[str, Any]) -> dict[str, Any]
         **caching,
         "dataset_grows": round(sizes, 1),
         "window_cold_grows": round(last["window_cold_ms"] / first["window_cold_ms"], 2),
+        "window_cold_cpu_grows": round(last["window_cold_cpu_ms"] / first["window_cold_cpu_ms"], 2),
         "bars_cold_grows": round(last["bars_cold_ms"] / first["bars_cold_ms"], 2),
         "packet_cold_grows": round(last["packet_cold_ms"] / first["packet_cold_ms"], 2),
         "overview_grows": round(last["overview_cold_ms"] / first["overview_cold_ms"], 2),
