@@ -31,6 +31,8 @@ log = logging.getLogger("stream")
 ROUND_SECONDS, BLOCK_SECONDS = 0.005, 0.00025
 #: A hole that nothing fills for this long (s) is a gap.
 PATIENCE = 1.0
+#: A look that comes later than this (s) was held up by this process or its machine.
+STALL_SECONDS = 0.3
 #: A stream's quarantine grows to this size; more is only counted.
 QUARANTINE_BYTES = 16 * 1024 * 1024
 
@@ -78,7 +80,8 @@ class LiveFeed:
                 self._clock.resume(symbol, known.last, known.floor)
         self._known = set(state.symbols)
         self._first = True
-        self._began = self._active = time.monotonic()
+        self._active = self._looked = time.monotonic()
+        self._quiet = 0.0
         self._sleeping = 0
         self._timer: asyncio.Handle | None = None
         self._round_at = 0.0
@@ -107,6 +110,7 @@ class LiveFeed:
     def alive(self) -> None:
         """Take note that the connection lives."""
         self._active = time.monotonic()
+        self._quiet = 0.0
 
     def seen(self, symbol: str, channel: str = "") -> int | None:
         """Return the highest number taken of a symbol."""
@@ -234,6 +238,9 @@ class LiveFeed:
     def look(self) -> None:
         """Do what is due by the time: gaps that stayed open, bars of a quiet market, delivery reports."""
         self._output.poll()
+        now = time.monotonic()
+        self._quiet += min(now - self._looked, STALL_SECONDS)  # while this process stood still, nobody was silent
+        self._looked = now
         for symbol, missed, since in self._blocks.gaps(time.monotonic() - PATIENCE):
             self.gap("sequence", symbol, missed, since)
         if self.health.state == "live" and self.adapter.clock == "arrival":
@@ -247,7 +254,7 @@ class LiveFeed:
     @property
     def silent(self) -> float:
         """Seconds since anything came from the provider."""
-        return 0.0 if self._sleeping else time.monotonic() - self._active
+        return 0.0 if self._sleeping else self._quiet
 
     def report(self) -> Health:
         """Return how the stream does."""

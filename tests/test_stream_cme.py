@@ -13,6 +13,7 @@ import databento_dbn as dbn
 import pytest
 
 from lit.streams.errors import UserError
+from lit.streams.stream_adapters import stream_adapter_path
 from lit.streams.workspace import Workspace
 from tests.feeds import add_stream, blocks, numbers, recorded, running, until
 
@@ -22,10 +23,13 @@ TEAM = "futures"
 
 
 class Gateway:
-    """Knows a tape of trades; a connection gets it from its `start` on and is cut off after `length` of them."""
+    """Knows a tape of trades; a connection gets it from its `start` on, up to a place, where it is cut off.
+
+    The second one falls silent there instead.
+    """
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
-        self.begin = time.time_ns() - 60_000_000_000
+        self.begin = 0
         self.starts: list[int | None] = []
         self.tries = 0
         self._lengths = lengths
@@ -46,6 +50,7 @@ class Gateway:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.tries += 1
+        self.begin = self.begin or time.time_ns()
         writer.write(f"lsg_version=0.6.0\ncram={CHALLENGE}\n".encode())
         asked = fields(await reader.readline())
         expected = hashlib.sha256(f"{CHALLENGE}|{KEY}".encode()).hexdigest() + f"-{KEY[-5:]}"
@@ -74,6 +79,7 @@ class Gateway:
                 continue
             if number == length:
                 await writer.drain()
+                await asyncio.sleep(30 if len(self.starts) == 2 else 0)
                 return
             writer.write(bytes(trade))
             await writer.drain()
@@ -97,13 +103,17 @@ async def gateway(behaviour: Gateway) -> AsyncIterator[str]:
         server.close()
 
 
-async def test_a_cut_connection_goes_on_where_it_ended_without_loss_or_repeat(kafka: str, tmp_path: Path) -> None:
-    workspace, served = Workspace(tmp_path, TEAM), Gateway((101, 10**9))
+async def test_cut_and_silent_connections_go_on_where_they_ended_without_loss_or_repeat(
+    kafka: str, tmp_path: Path
+) -> None:
+    workspace, served = Workspace(tmp_path, TEAM), Gateway((61, 131, 10**9))
+    own = stream_adapter_path(workspace, "cme")  # the team's copy, which it edits
+    own.write_text(own.read_text().replace("HEARTBEAT = 35.0", "HEARTBEAT = 0.8"))
     async with gateway(served) as address:
         add_stream(workspace, "cme", "cme", key=KEY, symbols=["ESZ6", "CLF7"], gateway=address)
         async with running(workspace, "cme", kafka) as task:
             health = await until(workspace, "cme", lambda health: health.ticks == 200, task)
-    assert health.reconnects == 1 and health.gaps == 0 and not health.rejects and health.repeats > 0
+    assert health.reconnects == 2 and health.gaps == 0 and not health.rejects and health.repeats > 0
     assert served.starts[0] is None and served.starts[1] is not None
     found = recorded(kafka, TEAM, "cme")
     tape = [served.trade(number) for number in range(200)]

@@ -49,15 +49,18 @@ async def stream(feed):
     transport, protocol = await asyncio.get_running_loop().create_connection(
         lambda: connection(given["key"], given["dataset"], records), host, port
     )
+    newest = None
     try:
         try:
             await asyncio.wait_for(asyncio.shield(protocol.authenticated), 20)
         except BentoError as error:
             raise UserError(f"Databento refuses access to {given['dataset']}: {error}") from error
+        newest = start or time.time_ns() - 1_000_000_000
+        await feed.keep({"start": newest})
         protocol.subscribe("trades", given["symbols"], given["symbology"], start=start)
         protocol.start()
         feed.connected()
-        names, kept, newest, last = {}, time.monotonic(), start, {}
+        names, kept, last = {}, time.monotonic(), {}
         while True:
             ticks = []
             for record in await batch(records):
@@ -72,14 +75,16 @@ async def stream(feed):
                     if record.instrument_id not in names:
                         feed.reject(record, "no symbol is known of its instrument")
                         continue
-                    newest = max(newest or 0, record.ts_recv)
+                    newest = max(newest, record.ts_recv)
                     ticks.append(tick(record, names[record.instrument_id], last))
             yield ticks
-            if newest is not None and time.monotonic() - kept > KEEP_SECONDS:
+            if time.monotonic() - kept > KEEP_SECONDS:
                 kept = time.monotonic()
                 await feed.keep({"start": newest})
     finally:
         transport.abort()
+        if newest is not None:  # what came up to now need not be replayed
+            await feed.keep({"start": newest})
 
 
 def address(given):
@@ -102,8 +107,9 @@ def connection(key, dataset, records):
             super().connection_lost(error)
             if not self.authenticated.done():
                 self.authenticated.set_exception(ConnectionError("the gateway closed the connection"))
-            if self.disconnected.done():
-                self.disconnected.exception()  # it is told by the queue
+            for future in (self.authenticated, self.disconnected):  # the queue tells of it
+                if future.done() and not future.cancelled():
+                    future.exception()
             records.put_nowait(error or ConnectionError("the gateway closed the connection"))
 
     return Protocol(key, dataset, heartbeat_interval_s=10)

@@ -65,7 +65,7 @@ async def stream(feed):
             except (ValueError, TypeError, EOFError, IndexError, KeyError) as error:
                 feed.reject(message.value(), f"unreadable: {type(error).__name__} {error}")
                 continue
-            base = message.offset() * 1000  # a message may hold several ticks
+            base = message.offset() * 1_000_000  # a message may hold several ticks
             channel = str(message.partition())
             yield [{**tick, "sequence": base + place, "channel": channel} for place, tick in enumerate(found)]
 
