@@ -158,6 +158,8 @@ class SymbolWindow:
         self.symbol = symbol
         self.ended = False
         self.next_index = 0
+        #: The oldest tick that was read, itself or in a bar, since whoever asks set this.
+        self.oldest_read = ENDLESS
         self._zone = zone
         self._history: list[TickBlock | Watermark] = []
         self._blocks: list[TickBlock] = []
@@ -186,6 +188,11 @@ class SymbolWindow:
         """Return the window of an announced interval, to restore or feed it on its own; ticks do not tell it whole."""
         self._whole = False
         return self._bars[interval]
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """The intervals whose bars are kept."""
+        return list(self._bars)
 
     def trim(self, oldest_index: int) -> None:
         """Let go what lies too far behind `oldest_index` to be asked for again."""
@@ -240,6 +247,8 @@ class SymbolWindow:
         """Return bars around the bar that holds tick `index` (see `TradersBaseAdapter`)."""
         window = self._window(Interval.of(unit, size))
         first, stop = window.span(np.array([index], np.int64), int(count), bool(future), bool(prevent_lookahead_bias))
+        if stop[0] > first[0]:
+            self.oldest_read = min(self.oldest_read, int(window.bars.first_index[first[0]]))
         return window.bars.values[first[0] : stop[0]].copy()
 
     def get_bars_batch(
@@ -254,6 +263,8 @@ class SymbolWindow:
         """Return `get_bars` of many indices (see `TradersBaseAdapter`)."""
         window = self._window(Interval.of(unit, size))
         first, stop = window.span(np.asarray(indices, np.int64), int(count), bool(future), bool(prevent_lookahead_bias))
+        if (read := stop > first).any():
+            self.oldest_read = min(self.oldest_read, int(window.bars.first_index[first[read].min()]))
         return gather(window.bars.values, first, stop, int(count))
 
     def _window(self, interval: Interval) -> BarWindow:
@@ -271,6 +282,7 @@ class SymbolWindow:
 
     def _reaching(self, first: int, last: int) -> list[TickBlock]:
         """Return the blocks that hold ticks `first`…`last`."""
+        self.oldest_read = min(self.oldest_read, first)
         if first < 0:
             raise IndexError(f"tick {first} is outside 0…{self.next_index - 1}")
         if not self._blocks or first < self._blocks[0].first_index:

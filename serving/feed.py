@@ -13,6 +13,8 @@ from lit.streams.tick import TickBlock, Watermark
 
 #: Windows let old ticks and bars go after so many messages.
 _TRIM = 4096
+#: Holes in the feed that are remembered.
+_GAPS = 100
 
 
 class SymbolFeed:
@@ -32,6 +34,8 @@ class SymbolFeed:
         self.window = SymbolWindow(symbol, intervals, keep_ticks=keep_ticks)
         self._interval = interval
         self._applied = dict.fromkeys(intervals, -1)
+        #: First ticks after the latest holes in the feed, ascending.
+        self.gaps: list[int] = []
         self._kept_to = -1
         self._messages = 0
 
@@ -46,7 +50,12 @@ class SymbolFeed:
         return SymbolState(
             min(self._applied.values()),
             {str(interval): self.window.bars_of(interval).state for interval in self._applied},
+            self.gaps,
         )
+
+    def reaches_over_gap(self, oldest: int, index: int) -> bool:
+        """Whether ticks `oldest`…`index` have a hole of the feed between them."""
+        return any(oldest < after <= index for after in self.gaps)
 
     def take(self, offset: int, item: TickBlock | Watermark) -> tuple[Bars, bool]:
         """Take the message at an offset; what is known is skipped.
@@ -63,6 +72,8 @@ class SymbolFeed:
         FaultError
             If ticks before it are missing.
         """
+        if isinstance(item, Watermark) and item.gap is not None and item.next_index not in self.gaps:
+            self.gaps = [*self.gaps, item.next_index][-_GAPS:]
         closed, any_closed = NO_BARS, False
         for interval, applied in self._applied.items():
             if offset <= applied:

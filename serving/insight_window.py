@@ -12,7 +12,7 @@ import numpy as np
 from lit.features.bars import Bars, BarState
 from lit.features.intervals import Interval
 from lit.features.window import SymbolWindow
-from lit.serving.predictions import columns_of
+from lit.serving.recorded import columns_of
 from lit.streams.codec import decode
 from lit.streams.records import Bar
 from lit.streams.tick import Float64Array, Int64Array, TickBlock, Watermark

@@ -116,6 +116,7 @@ class DeploymentPartition:
         for symbol, state in own.items():
             if self._config.serves(symbol):
                 self._of(symbol).done = state.applied
+                self._of(symbol).feed.gaps = sorted({*state.gaps, *self._of(symbol).feed.gaps})
         if new:  # what symbols there are, and where the stream was, is recorded before anything is predicted
             self.position = position
             self._touched = dict.fromkeys(self._symbols)
@@ -211,7 +212,7 @@ class DeploymentPartition:
         if group is None or arrival.offset <= state.done:
             return
         for bar in closed.records(symbol, self._config.interval):
-            group.samples.append((Sample(state.feed.window, bar), arrival.at))
+            group.samples.append((Sample(state.feed, bar), arrival.at))
         if any_closed or self._ticks:
             group.moved[symbol] = None
 

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from lit.features.bars import Bars
 from lit.features.engine import Feature, in_computing_order
 from lit.features.intervals import Interval
 from lit.features.probe import Reads, probe
 from lit.features.window import NeedMoreData, SymbolWindow
 from lit.serving.drift import Reference
+from lit.serving.feed import SymbolFeed
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, Score
-from lit.streams.tick import Float64Array, from_iso
+from lit.streams.tick import Float64Array
 
 #: A sample's inputs: feature name → value.
 Inputs = dict[str, Any]
@@ -69,24 +69,6 @@ class Model:
                 raise UserError(f"model {self.name!r} cannot be deployed: its input {name!r} reads the future")
 
 
-def columns_of(records: Sequence[Bar]) -> Bars:
-    """Turn records back into columns."""
-    return Bars(
-        np.array(
-            [
-                (b.open, b.high, b.low, b.close, b.trades, b.volume, b.mean_trade_size, b.max_trade_size)
-                for b in records
-            ],
-            np.float64,
-        ).reshape(-1, 8),
-        np.array([from_iso(b.start) for b in records], np.int64),
-        np.array([from_iso(b.end) for b in records], np.int64),
-        np.array([b.first_index for b in records], np.int64),
-        np.array([b.last_index for b in records], np.int64),
-        np.array([b.ordinal for b in records], np.int64),
-    )
-
-
 def inputs_digest(inputs: Mapping[str, Any]) -> str:
     """Return a short digest of a sample's inputs, by name, shape and bytes."""
     digest = hashlib.sha256()
@@ -111,7 +93,7 @@ def inputs_of(model: Model, window: SymbolWindow, index: int) -> Inputs | None:
 class Sample:
     """A closed bar of a symbol: models predict at its last tick."""
 
-    window: SymbolWindow
+    feed: SymbolFeed
     bar: Bar
 
 
@@ -122,11 +104,15 @@ def predict(
 
     Samples that a feature rejects have none. All are computed together, in batches of the predictor's one size.
     """
-    found = [(sample, inputs_of(model, sample.window, sample.bar.last_index)) for sample in samples]
-    kept = [(sample, inputs) for sample, inputs in found if inputs is not None]
+    kept: list[tuple[Sample, Inputs, bool]] = []
+    for sample in samples:
+        window, index = sample.feed.window, sample.bar.last_index
+        window.oldest_read = index
+        if (inputs := inputs_of(model, window, index)) is not None:
+            kept.append((sample, inputs, sample.feed.reaches_over_gap(window.oldest_read, index)))
     if not kept:
         return []
-    stacked = {feature.name: np.stack([inputs[feature.name] for _, inputs in kept]) for feature in model.inputs}
+    stacked = {feature.name: np.stack([inputs[feature.name] for _, inputs, _ in kept]) for feature in model.inputs}
     outputs = np.asarray(model.predictor.predict_many(stacked), np.float64).reshape(len(kept), -1)
     return [
         (
@@ -143,10 +129,11 @@ def predict(
                 published_at="",
                 latency_ms=0.0,
                 epoch=model.epoch,
+                over_gap=over_gap,
             ),
             inputs,
         )
-        for (sample, inputs), output in zip(kept, outputs.tolist(), strict=True)
+        for (sample, inputs, over_gap), output in zip(kept, outputs.tolist(), strict=True)
     ]
 
 

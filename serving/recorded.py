@@ -7,11 +7,12 @@ it had seen every tick. Where nothing is recorded (an interval that nobody publi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
+import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message
 
 from lit.features.bars import NO_BARS, Bars, BarState
@@ -19,22 +20,41 @@ from lit.features.intervals import Interval
 from lit.features.window import KEPT_BARS, KEPT_TICKS
 from lit.processors.bars import AppliedState
 from lit.processors.delivery import read_messages, read_partition
-from lit.serving.predictions import columns_of
 from lit.streams import topics
 from lit.streams.clients import bounds, consumer
 from lit.streams.dedup import Dedup
 from lit.streams.errors import FaultError
 from lit.streams.records import Bar, decode_bars
+from lit.streams.tick import from_iso
 
 #: Messages that are looked at first when going back for ticks; then twice as many, and so on.
 _BACK = 2048
 
 
+def columns_of(records: Sequence[Bar]) -> Bars:
+    """Turn records back into columns."""
+    return Bars(
+        np.array(
+            [
+                (b.open, b.high, b.low, b.close, b.trades, b.volume, b.mean_trade_size, b.max_trade_size)
+                for b in records
+            ],
+            np.float64,
+        ).reshape(-1, 8),
+        np.array([from_iso(b.start) for b in records], np.int64),
+        np.array([from_iso(b.end) for b in records], np.int64),
+        np.array([b.first_index for b in records], np.int64),
+        np.array([b.last_index for b in records], np.int64),
+        np.array([b.ordinal for b in records], np.int64),
+    )
+
+
 class SymbolState(msgspec.Struct):
-    """A deployment's own record of a symbol: its builders at an input offset, by interval."""
+    """A deployment's own record of a symbol: its builders at an input offset, by interval; first ticks after gaps."""
 
     applied: int
     bars: dict[str, BarState]
+    gaps: list[int] = []
 
 
 @dataclass(frozen=True)

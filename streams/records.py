@@ -30,8 +30,8 @@ class Bar(msgspec.Struct, frozen=True):
 class Prediction(msgspec.Struct, frozen=True):
     """What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol).
 
-    `model` is the vault item and `epoch` the epoch of its run that it is. `over_gap`: its inputs reach over a hole in the
-    feed, so the market was not what they say.
+    `model` is the vault item and `epoch` the epoch of its run that it is. `over_gap`: its inputs reach over a hole in
+    the feed, so the market was not what they say.
     """
 
     deployment: str

@@ -32,7 +32,7 @@ from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
 from lit.streams.records import Bar, Prediction, Score
-from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
+from lit.streams.tick import END_OF_TIME, Gap, TickBlock, Watermark
 from lit.streams.workspace import Workspace
 from tests.deployment_worker import Share, config
 from tests.tape import real_ticks
@@ -283,3 +283,31 @@ def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_
     count = len(Bars.concat([BarBuilder(MINUTE).update(tape)])) + 1 - 5
     assert len(made) == 100 * count and len({(p.symbol, p.ordinal) for p in made}) == len(made)
     assert len(sizes) == 1 and sizes[0] == len(made)
+
+
+@pytest.mark.kafka
+def test_predictions_whose_inputs_reach_over_a_hole_in_the_feed_say_so_also_after_a_restart(
+    kafka: str, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
+    (bars,) = load_features(workspace, ["bars"])
+    wanted = DeploymentConfig(kafka, "demo", "holed", "holed", MINUTE)
+    wanted.create_topics()
+    tape, hole, later = real_ticks("IBM.N", 1), 5_000, 8_000
+    send(kafka, wanted.ticks_topic, tape, 0, 3_000)
+    number = partition_of(kafka, wanted.ticks_topic)
+    DeploymentPartition(wanted, [Model("m", [bars], None, Share())], number)
+    send(kafka, wanted.ticks_topic, tape, 3_000, hole)
+    mark = encode(Watermark("IBM.N", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect")))
+    sender = producer(kafka)
+    sender.produce(wanted.ticks_topic, key=mark.key, value=mark.value, headers=mark.headers)
+    assert sender.flush(30) == 0
+    send(kafka, wanted.ticks_topic, tape, hole, hole + 300)
+    DeploymentPartition(wanted, [Model("m", [bars], None, Share())], number).save()
+    send(kafka, wanted.ticks_topic, tape, hole + 300, later)
+    DeploymentPartition(wanted, [Model("m", [bars], None, Share())], number)
+    closed = {bar.ordinal: bar for bar in bars_until(tape, later)}
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    assert [p.over_gap for p in made] == [closed[p.ordinal - 20].first_index < hole <= p.index for p in made]
+    assert 10 < sum(p.over_gap for p in made) < 22 and not made[0].over_gap and not made[-1].over_gap

@@ -3096,7 +3096,7 @@ export interface components {
         };
         /**
          * FoldBody
-         * @description Validation in time, on the training samples alone; horizon and embargo in seconds.
+         * @description Validation in time, on the training samples alone; seconds, `horizon` unset: as far as the label looks ahead.
          */
         FoldBody: {
             /** Number */
@@ -3104,7 +3104,7 @@ export interface components {
             /** Count */
             count: number;
             /** Horizon */
-            horizon: number;
+            horizon?: number | null;
             /**
              * Embargo
              * @default 0
@@ -4761,7 +4761,8 @@ export interface components {
          * Prediction
          * @description What a model said at one sample. `ordinal` is the bar's: it grows within (model, symbol).
          *
-         *     `model` is the vault item and `epoch` the epoch of its run that it is.
+         *     `model` is the vault item and `epoch` the epoch of its run that it is. `over_gap`: its inputs reach over a hole in
+         *     the feed, so the market was not what they say.
          */
         Prediction: {
             deployment: string;
@@ -4777,6 +4778,8 @@ export interface components {
             latency_ms: number;
             /** @default 0 */
             epoch: number;
+            /** @default false */
+            over_gap: boolean;
         };
         /**
          * Scores
@@ -4805,6 +4808,8 @@ export interface components {
             outcome: number[];
             /** @default 0 */
             epoch: number;
+            /** @default false */
+            over_gap: boolean;
         };
         /**
          * Summary
