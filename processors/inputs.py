@@ -72,8 +72,6 @@ def read_inputs(
     paths = [raw_path(workspace, path) for path in schema.paths]
     files = _verified(workspace, adapter, paths, on_file)
     inputs = Inputs(ReplayPlan(workspace, adapter, files))
-    if schema.parameters:
-        return inputs  # the cache holds ticks as the adapter's defaults make them
     topic = topics.ticks(workspace.team, schema.adapter)
     known = cached_files(workspace)
     if any(not _is_cached(known, file, adapter) for file in files):
@@ -88,6 +86,7 @@ def read_inputs(
                 bootstrap,
                 topic.name,
                 lambda done, total, name=name: on_file(name, done, total),  # type: ignore[misc]
+                parameters=schema.parameters,
             )
         entry = known[str(file.path)]
         if entry.ticks and entry.origin in inputs.origins:
