@@ -32,6 +32,8 @@ GROUP = 64
 _CHUNK_BYTES = 16 * 1024 * 1024
 _SCAN_ROWS = 65_536
 _RARE_CLASS, _MANY_OUTLIERS = 0.05, 0.01
+#: Samples below which a share such as the accuracy is not sure to 5 points: 1/√n is at least twice its standard error.
+_FEW = 400
 
 PartName = Literal["train", "test"]
 Progress = Callable[[str, int, int], None]
@@ -181,6 +183,11 @@ def _of_parts(found: Audit) -> Iterator[AuditFinding]:
     for name, part in (("train", found.train), ("test", found.test)):
         if not part.samples:
             yield AuditFinding("empty", name, f"The {name} part has no samples: choose another split.")
+        elif part.samples < _FEW:
+            text = (
+                f"It has {part.samples:,} samples: a share measured on them is sure to ±{part.samples**-0.5:.0%}."
+            )
+            yield AuditFinding("few", name, text)
         if not part.intact:
             yield AuditFinding("digest", name, f"The content of {name}.h5 is not what its digest says: it was changed.")
 
