@@ -184,9 +184,7 @@ def _of_parts(found: Audit) -> Iterator[AuditFinding]:
         if not part.samples:
             yield AuditFinding("empty", name, f"The {name} part has no samples: choose another split.")
         elif part.samples < _FEW:
-            text = (
-                f"It has {part.samples:,} samples: a share measured on them is sure to ±{part.samples**-0.5:.0%}."
-            )
+            text = f"It has {part.samples:,} samples: a share measured on them is sure to ±{part.samples**-0.5:.0%}."
             yield AuditFinding("few", name, text)
         if not part.intact:
             yield AuditFinding("digest", name, f"The content of {name}.h5 is not what its digest says: it was changed.")
