@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ queries = st.tuples(
     st.sampled_from(UNITS), st.sampled_from([1, 2, 5, 30, 600]), st.sampled_from([0, 1, 3, 60, 5000]),
     st.booleans(), st.booleans(),
 )  # fmt: skip
-checked = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+checked = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @checked
@@ -114,6 +115,18 @@ def test_ticks_and_columns_are_those_in_memory(stored: StoredDataset, many: list
     for name in ("timestamp", "Price", "Volume", "session", "Bid"):
         found, expected = stored.column(name, np.array(many)), MEMORY.column(name, np.array(many))
         assert found.tobytes() == expected.tobytes() and found.dtype == expected.dtype, name
+
+
+def test_threads_that_read_at_once_see_the_same(stored: StoredDataset) -> None:
+    fresh = StoredDataset(stored.store, "s", stored.parts, kept_bytes=200_000, chunk_ticks=BUCKET_TICKS)
+    chance = np.random.default_rng(11)
+    asked = [
+        (int(chance.integers(0, TOTAL)), 20, str(chance.choice(UNITS)), 3, bool(chance.integers(2)), False)
+        for _ in range(60)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda query: fresh.get_bars(*query).tobytes(), asked))
+    assert found == [MEMORY.get_bars(*query).tobytes() for query in asked]
 
 
 def test_the_dataset_offers_what_features_may_ask_for(stored: StoredDataset) -> None:
