@@ -29,6 +29,7 @@ from lit.streams.tick import TickBlock
 from lit.streams.workspace import Workspace
 from tests.feeds import add_stream
 from tests.insight_stage import FEATURES, feature, keep, linear
+from tests.page_stage import CHROMIUM, chromium
 from tests.tape import real_ticks
 
 pytestmark = pytest.mark.kafka
@@ -162,3 +163,31 @@ async def test_a_taken_port_is_told(kafka: str, workspace: Workspace) -> None:
         add_stream(workspace, "two", "restapi", port=client.base_url.port)
         with pytest.raises(FaultError, match="port"):
             await serve(workspace, "two", kafka, asyncio.Event())
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here")
+async def test_the_page_tries_the_api_out_and_loads_nothing_from_elsewhere(kafka: str, workspace: Workspace) -> None:
+    save_deployment(workspace, Deployment("shown", "pages", Output(models=["Unnamed_0"])))
+    async with served(workspace, kafka, "pages", api_keys=["k3y"], host="127.0.0.1") as client:
+        address = str(client.base_url)
+
+        def visit() -> tuple[str, str, list[str]]:
+            with chromium() as browser:
+                page, asked = browser.new_page(), []
+                page.on("request", lambda request: asked.append(request.url))
+                page.goto(address)
+                section, predict = page.locator("details.GET").first, page.locator("details.POST")
+                section.get_by_role("button", name="Execute").click()
+                section.get_by_text("HTTP 401").wait_for()
+                page.get_by_label("API key").fill("k3y")
+                section.get_by_role("button", name="Execute").click()
+                section.get_by_text("HTTP 200").wait_for()
+                predict.get_by_label("body").fill('{"model": "Unnamed_0", "inputs": {}}')
+                predict.get_by_role("button", name="Execute").click()
+                predict.get_by_text("HTTP 400").wait_for()
+                return section.inner_text(), predict.inner_text(), asked
+
+        models, predict, asked = await asyncio.to_thread(visit)
+    assert "Unnamed_0" in models and "'bars' is missing" in predict
+    assert all(url.startswith(address) for url in asked)
