@@ -21,8 +21,8 @@ def data(
 ) -> None:
     """Caching against decoding alone; windows, searches, bars and features of a dataset as it grows.
 
-    The rehearsal at 100 million ticks takes 3.6 GB of disk and some ten minutes of two processors. Stopped or killed, the
-    same command goes on:
+    The rehearsal at 100 million ticks takes 3.6 GB of disk and some ten minutes of two processors. Stopped or killed,
+    the same command goes on:
 
         lit bench data --millions 1,10,100 --folder rehearsal
     """
