@@ -28,7 +28,7 @@ Players = list[tuple[str, int | None]]
 #: Samples of a training asset that stand for "what else the inputs could have been".
 BACKGROUND = 64
 #: What one batch of made-up samples may hold.
-_BATCH_BYTES = 48 * 1024 * 1024
+_BATCH_BYTES = 16 * 1024 * 1024
 #: Cells that are ranked: the first of them fill a screen.
 SHOWN_CELLS = 50
 

@@ -24,6 +24,8 @@ from lit.trainer.environment import child_environment
 
 #: Loading TensorFlow on a busy machine; loading a model; and what one question may take.
 START_SECONDS, QUESTION_SECONDS = 120.0, 60.0
+#: So long after the last question, the processes end.
+IDLE_SECONDS = 900.0
 #: Teams whose process is kept; each holds half a gigabyte.
 KEPT = 2
 #: Questions of a team that may wait; who asks more is told to come again.
@@ -37,10 +39,13 @@ class InsightProcesses:
     ----------
     seconds
         What one question may take, waiting not counted.
+    idle
+        Seconds without a question after which processes end, to give their memory back.
     """
 
-    def __init__(self, seconds: float = QUESTION_SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float = QUESTION_SECONDS, idle: float = IDLE_SECONDS) -> None:
+        self._seconds, self._idle = seconds, idle
+        self._rest: threading.Timer | None = None
         self._kept: OrderedDict[str, _Process] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -59,7 +64,27 @@ class InsightProcesses:
                 self._make_room()
             process = self._kept.pop(team, None) or _Process()
             self._kept[team] = process
-        return process.ask(question, arguments, self._seconds)
+            self._rest_after(None)
+        try:
+            return process.ask(question, arguments, self._seconds)
+        finally:
+            with self._lock:
+                self._rest_after(self._idle)
+
+    def _rest_after(self, seconds: float | None) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = None
+        if seconds is not None:
+            self._rest = threading.Timer(seconds, self.end_idle)
+            self._rest.daemon = True
+            self._rest.start()
+
+    def end_idle(self) -> None:
+        """End the processes that nobody waits for."""
+        with self._lock:
+            for team in [team for team, process in self._kept.items() if not process.busy]:
+                self._kept.pop(team).end()
 
     def _make_room(self) -> None:
         while len(self._kept) >= KEPT:
@@ -71,6 +96,7 @@ class InsightProcesses:
     def close(self) -> None:
         """End all processes."""
         with self._lock:
+            self._rest_after(None)
             while self._kept:
                 self._kept.popitem()[1].end()
 

@@ -6,6 +6,8 @@ import ast
 import textwrap
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lit.features.docstring import DocstringError, Documentation, read_documentation
 from lit.streams.errors import UserError
@@ -129,3 +131,54 @@ def test_values_that_do_not_fit_are_refused_by_name(params: dict[str, object], s
     form = parameters("n : number\nk : integer >= 1\nb : boolean\nunit : [hour, minute]\n").form
     with pytest.raises(UserError, match=says):
         form.check(params)
+
+
+#: Lines that are right, wrong, or almost right.
+LINES = [
+    "Parameters",
+    "----------",
+    "Returns",
+    "-------",
+    "n : integer >= 1, default 30",
+    "u : [hour, minute]",
+    "x :",
+    "x : [",
+    "x : []",
+    "x : {a, b}",
+    "x : number >=",
+    "x : number >= a",
+    "x : number, default",
+    "x : boolean, default maybe",
+    "    help [5]",
+    "\thelp",
+    "[ a, b ]",
+    "[ a",
+    "[]",
+    "a : float",
+    "a, b : float",
+    "é : number",
+    "x : number >= 1e400",
+    "x : number, default 1e999",
+    "x:number",
+    "1x : number",
+    "x : feature",
+    "x : number < 1 > 2, default 1.5",
+    "x : number, default nan",
+    "x : [1, 2], default 2",
+    " ]",
+    "Notes",
+    "-----",
+    "",
+]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(LINES) | st.text("[]:,=<>-ab1 \t", max_size=12), max_size=9))
+def test_whatever_a_docstring_says_it_is_a_form_or_told_with_its_line(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    try:
+        documentation = read(f"\n{text}\n")
+    except DocstringError as error:
+        assert 1 <= error.line <= len(lines) + 3
+    else:
+        assert len(documentation.form.fields) <= len(lines)

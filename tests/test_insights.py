@@ -33,7 +33,7 @@ from lit.serving.insight_process import InsightProcesses
 from lit.serving.insight_worker import packed
 from lit.serving.insights import Insights
 from lit.serving.opening import Deployment, Output, Parameters, open_model, save_deployment
-from lit.serving.predictions import Model, Sample, predict
+from lit.serving.predictions import Model, inputs_digest, inputs_of
 from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
@@ -262,8 +262,23 @@ class Stage:
         """What the deployment itself makes of a bar."""
         window = SymbolWindow("IBM.N", [MINUTE, FIVE])
         window.feed(tape().slice(0, bar.last_index + 2))
-        ((prediction, _),) = predict(opened(self.workspace, model), self.name, MINUTE, [Sample(window, bar)])
-        return prediction
+        served = opened(self.workspace, model)
+        inputs = inputs_of(served, window, bar.last_index)
+        assert inputs is not None
+        said = served.predictor.predict_many({name: value[None] for name, value in inputs.items()})
+        return Prediction(
+            deployment=self.name,
+            model=model,
+            symbol=bar.symbol,
+            interval=str(MINUTE),
+            bar_start=bar.start,
+            index=bar.last_index,
+            prediction=np.asarray(said, np.float64)[0].tolist(),
+            inputs_digest=inputs_digest(inputs),
+            ordinal=bar.ordinal,
+            published_at="",
+            latency_ms=0.0,
+        )
 
     def publish(self, prediction: Prediction) -> None:
         stamped = msgspec.structs.replace(prediction, published_at="2099-01-01T00:00:00.000Z", epoch=3)
@@ -413,3 +428,6 @@ def test_a_prediction_is_explained_on_the_command_line(
     assert told["same_inputs"] and len(told["impact"]["columns"]) == 9 and len(told["inputs"]["bars"]) == 20
     wrong = CliRunner().invoke(app, ["shell", index, "--team", TEAM, "--set", "volume=0"])
     assert isinstance(wrong.exception, UserError) and "FEATURE.COLUMN" in str(wrong.exception)
+    assert processes.pids
+    processes.end_idle()
+    assert not processes.pids
