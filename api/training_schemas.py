@@ -102,11 +102,11 @@ class ComponentSource(Strict):
 
 
 class FoldBody(Strict):
-    """Validation in time, on the training samples alone; horizon and embargo in seconds."""
+    """Validation in time, on the training samples alone; seconds, `horizon` unset: as far as the label looks ahead."""
 
     number: int
     count: int
-    horizon: float
+    horizon: float | None = None
     embargo: float = 0.0
     kind: Literal["walk", "purged"] = "walk"
 

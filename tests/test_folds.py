@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lit.cli import app
+from lit.features.library import load_features, save_feature
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
-from lit.trainer import experiments, run
+from lit.trainer import experiments
 from lit.trainer.canvas import parse_canvas, save_canvas
 from lit.trainer.folds import Fold, rows_of
 from lit.trainer.runfolder import RunFolder
-from tests.training import canvas, write_asset
+from tests.training import canvas, train_here, write_asset
 
 SECOND = 1_000_000_000
 TIMES = st.lists(st.integers(0, 400), min_size=1, max_size=120).map(lambda each: np.array(each, np.int64) * SECOND // 2)
@@ -71,14 +72,7 @@ def test_what_cannot_be_is_said() -> None:
 
 
 def test_a_series_of_runs_trains_each_on_its_fold(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(folder: RunFolder, kafka: str | None) -> None:
-        place = ["--data", str(workspace.data), "--team", workspace.team]
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-        assert run.main([*place, "--project", folder.project, "--run", str(folder.run)]) == 0
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    monkeypatch.setattr(experiments, "_spawn", here)  # the same program, without seconds of start a run
+    train_here(monkeypatch)
     monkeypatch.setenv("LIT_DATA", str(workspace.data))
     write_asset(workspace, train=120, test=10)  # a sample a minute
     save_canvas(workspace, parse_canvas(canvas(epochs=1)))
@@ -96,6 +90,19 @@ def test_a_series_of_runs_trains_each_on_its_fold(workspace: Workspace, monkeypa
     assert result["metrics"]["val_loss"]["deviation"] == pytest.approx(np.std(losses, ddof=1))
     refused = lit("train", "up", "--team", workspace.team, "--folds", "2")
     assert isinstance(refused.exception, UserError) and "--horizon" in str(refused.exception)
+
+
+def test_how_far_the_label_looks_ahead_is_read_off_its_script(workspace: Workspace) -> None:
+    write_asset(workspace, train=20, test=10)
+    with pytest.raises(UserError, match="'up' looks ahead is not known"):
+        experiments.label_horizon(workspace, parse_canvas(canvas()))
+    save_feature(workspace, "up", "price_next_bars", {"count": 2, "size": 1, "unit": "minute"})
+    (feature,) = load_features(workspace, ["up"])
+    frozen = {"up": {"script": feature.script.name, "source": feature.script.source, "params": feature.params}}
+    for part in ("train", "test"):
+        with h5py.File(workspace.path("assets", "small", "queue") / f"{part}.h5", "r+") as file:
+            file.attrs["schema"] = json.dumps({"features": frozen})
+    assert experiments.label_horizon(workspace, parse_canvas(canvas())) == 180
 
 
 def lit(*arguments: str) -> Any:

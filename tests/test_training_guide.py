@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lit.cli import app
 from lit.streams.workspace import Workspace
-from tests.training import write_asset
+from tests.training import train_here, write_asset
 
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 
@@ -20,6 +20,7 @@ GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 def test_the_guides_commands_work_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIT_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
+    train_here(monkeypatch)
     write_asset(Workspace(tmp_path / "data", "demo"), train=120, test=60)
     text = GUIDE.read_text("utf-8")
     for name, content in zip(("up.json", "search.json"), re.findall(r"```json\n(.*?)```", text, re.S), strict=True):

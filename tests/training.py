@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset, asset_path
 from lit.trainer.loop import Data
+from lit.trainer.processfolder import ProcessFolder
 from lit.trainer.runfolder import RunFolder
 
 BARS = ["open", "high", "low", "close", "trades", "volume", "mean_trade_size", "max_trade_size"]
@@ -82,3 +85,21 @@ def untrained_run(workspace: Workspace, design: dict[str, Any]) -> RunFolder:
     folder.write_perf([{"epoch": 1, "loss": 0.5, "val_loss": 0.5}])
     folder.set_session(status="finished", epoch=1, best_epoch=1)
     return folder
+
+
+def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs take place in the test's own process: the same program, without seconds of start a run."""
+    from lit.trainer import run
+
+    real = ProcessFolder.spawn
+
+    def here(folder: ProcessFolder, module: str, *arguments: str) -> None:
+        if module != "lit.trainer.run":
+            return real(folder, module, *arguments)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+        run.main(list(arguments))
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        return None
+
+    monkeypatch.setattr(ProcessFolder, "spawn", here)

@@ -16,7 +16,7 @@ from lit.streams.records import Event
 from lit.streams.workspace import Workspace
 from lit.trainer.asset import Asset, asset_path
 from lit.trainer.backend import checked_device
-from lit.trainer.canvas import Canvas, parse_canvas, problems
+from lit.trainer.canvas import Canvas, node_of_role, parse_canvas, problems
 from lit.trainer.component import Component, load_components
 from lit.trainer.folds import Fold, rows_of
 from lit.trainer.processfolder import ENDED, Status
@@ -113,6 +113,27 @@ def checked_canvas(
     if found:
         raise UserError(f"canvas {canvas.name!r}: " + "; ".join(str(problem) for problem in found))
     return components
+
+
+def label_horizon(workspace: Workspace, canvas: Canvas) -> float:
+    """Return how far the label that a canvas predicts looks ahead, in seconds, as its frozen script shows.
+
+    Raises
+    ------
+    UserError
+        If the canvas cannot be trained, or nobody can tell: bars that time does not make, an asset made by hand.
+    """
+    from lit.trainer.horizon import horizons_of
+
+    components = checked_canvas(workspace, canvas)
+    output = node_of_role(canvas, components, "output")
+    assert output is not None
+    label = str(components[output.component].values(output.properties)["feature"])
+    with Asset(asset_path(workspace, str(canvas.settings["asset"]))[0]) as part:
+        found = horizons_of(part.schema).get(label)
+    if found is None:
+        raise UserError(f"how far label {label!r} looks ahead is not known: say it with folds, as --horizon in seconds")
+    return found
 
 
 def train(

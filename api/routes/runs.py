@@ -15,6 +15,7 @@ from lit.api.training_schemas import (
     CanvasFile,
     Continue,
     DeviceView,
+    FoldBody,
     Launch,
     LogTail,
     RunDetail,
@@ -47,13 +48,14 @@ def router(services: Services) -> APIRouter:
     def launch(team: str, body: Launch) -> RunView:
         """Check a canvas and start its training."""
         workspace = services.workspace(team)
+        design = launched_canvas(workspace, body.canvas, body.project, body.asset)
         folder = experiments.start(
             workspace,
-            launched_canvas(workspace, body.canvas, body.project, body.asset),
+            design,
             device=body.device,
             epochs=body.epochs,
             description=body.description,
-            fold=Fold(**body.fold.model_dump()) if body.fold else None,
+            fold=_fold(workspace, design, body.fold) if body.fold else None,
             kafka=services.config.bootstrap,
         )
         return _view(folder, {})
@@ -139,6 +141,11 @@ def launched_canvas(workspace: Workspace, canvas: str | CanvasFile, project: str
     design = found_canvas(workspace, canvas) if isinstance(canvas, str) else parse_canvas(canvas.model_dump())
     design.settings |= {key: value for key, value in (("project", project), ("asset", asset)) if value}
     return design
+
+
+def _fold(workspace: Workspace, design: Canvas, body: FoldBody) -> Fold:
+    horizon = experiments.label_horizon(workspace, design) if body.horizon is None else body.horizon
+    return Fold(**{**body.model_dump(), "horizon": horizon})
 
 
 def _needs_process(folder: RunFolder, what: str) -> None:

@@ -38,7 +38,10 @@ def train(
     folds: Annotated[
         int, typer.Option(help="validate in time: a run for each of so many folds of the training samples")
     ] = 0,
-    horizon: Annotated[float | None, typer.Option(help="with folds: how far labels look ahead, in seconds")] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(help="with folds: how far labels look ahead, in seconds; unset: as the script does"),
+    ] = None,
     embargo: Annotated[float, typer.Option(help="with folds: further distance to validation samples, seconds")] = 0.0,
     fold_kind: Annotated[
         str, typer.Option(help="walk (forward) or purged (k-fold, trains on what follows too)")
@@ -66,7 +69,7 @@ def train(
     """
     from lit.cli.sweeps import launch, read_plan
     from lit.streams.errors import UserError
-    from lit.trainer.experiments import start
+    from lit.trainer.experiments import label_horizon, start
     from lit.trainer.folds import Fold
 
     workspace = workspace_of(team)
@@ -82,8 +85,10 @@ def train(
         return launch(workspace, design, read_plan(sweep, vary or [], chosen), detach, as_json)
     options: dict[str, Any] = {"device": device, "epochs": epochs, "description": description, "kafka": kafka()}
     if folds:
-        if horizon is None or detach:
-            raise UserError("folds need --horizon, how far labels look ahead in seconds, and cannot be detached")
+        if detach:
+            raise UserError("folds go one after another and cannot be detached: leave out --detach")
+        if horizon is None:
+            horizon = label_horizon(workspace, design)
         series = [Fold(number, folds, horizon, embargo, fold_kind) for number in range(1, folds + 1)]
         return _train_folds(workspace, design, series, as_json, **options)
     folder = start(workspace, design, **options)
