@@ -36,6 +36,10 @@ faults: setup  ## only the tests that kill processes
 bench: setup  ## what it costs, as ratios to references of the same run
 	$(BIN)/lit bench bars
 	$(BIN)/lit bench ingest
+	$(BIN)/lit bench memory
+	$(BIN)/lit bench data
+	$(BIN)/lit bench build
+	$(BIN)/lit bench live
 
 lint: setup  ## lint, format check and types
 	$(BIN)/ruff check .
