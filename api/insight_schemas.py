@@ -10,7 +10,7 @@ from lit.api.schemas import Strict
 
 
 class Explained(BaseModel):
-    """The prediction that is explained."""
+    """The prediction that is explained; `over_gap`: its inputs reach over a hole in the feed."""
 
     deployment: str
     model: str
@@ -22,6 +22,7 @@ class Explained(BaseModel):
     epoch: int
     prediction: list[float]
     published_at: str
+    over_gap: bool
 
 
 class InputTable(BaseModel):

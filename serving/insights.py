@@ -69,6 +69,8 @@ class Situation:
     def notes(self) -> list[str]:
         """What a reader must know: a sentence for each thing that is not as it was."""
         found = []
+        if self.prediction.over_gap:
+            found.append("These inputs reach over a hole in the feed: what was traded in it is not in them.")
         if not self.same_inputs:
             found.append("These inputs are not those that were predicted from: their digests differ.")
         if self.epoch != self.prediction.epoch:

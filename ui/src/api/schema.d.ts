@@ -2990,7 +2990,7 @@ export interface components {
         };
         /**
          * Explained
-         * @description The prediction that is explained.
+         * @description The prediction that is explained; `over_gap`: its inputs reach over a hole in the feed.
          */
         Explained: {
             /** Deployment */
@@ -3013,6 +3013,8 @@ export interface components {
             prediction: number[];
             /** Published At */
             published_at: string;
+            /** Over Gap */
+            over_gap: boolean;
         };
         /**
          * FailedSampleView
@@ -3638,7 +3640,7 @@ export interface components {
         };
         /**
          * RefusedRow
-         * @description A row that was refused or set aside: its line in the file, why, and its text.
+         * @description A row that was refused or set aside: its line in the file, why, and the beginning of its text.
          */
         RefusedRow: {
             /** Line */
