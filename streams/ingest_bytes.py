@@ -201,7 +201,10 @@ def _header(path: Path, line: bytes, dialect: Dialect) -> tuple[str, ...]:
         text = line.removeprefix(_MARK).decode().rstrip("\r")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a gzip file and not UTF-8 text; give a .csv or .csv.gz file.") from error
-    names = next(csv.reader([text], delimiter=dialect.delimiter), [])
+    try:
+        names = next(csv.reader([text], delimiter=dialect.delimiter), [])
+    except csv.Error as error:
+        raise UserError(f"{path}: its first line is no row of a CSV file ({error}).") from error
     if not dialect.header:
         return tuple(str(number) for number in range(1, len(names) + 1))
     return tuple(name.strip().strip('"') for name in names)

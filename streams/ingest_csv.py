@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from pyarrow import csv as arrow_csv
 from lit.streams.ingest_bytes import COMMA, Chunk, Dialect
 from lit.streams.ingest_rows import TYPES, Rows
 from lit.streams.ingest_times import Mask, flat, lenient_cast
+
+csv.field_size_limit(sys.maxsize)  # lines are bounded where files are read
 
 _NOUNS = {"number": "a number", "integer": "a whole number", "instant": "a time with zone"}
 
@@ -148,4 +151,5 @@ def _spans(chunk: Chunk, total: int, dialect: Dialect) -> Callable[[int], tuple[
         if cells:
             spans.append((before, reader.line_num))
         before = reader.line_num
-    return lambda row: spans[row]
+    whole = (0, chunk.lines)  # quotes out of place may be told apart in another way than by Arrow
+    return lambda row: spans[row] if row < len(spans) else whole

@@ -104,3 +104,13 @@ def test_a_damaged_gzip_file_is_refused_or_was_not_damaged(
     path.write_bytes(packed)
     found = outcome(path, adapter, 1 << 20)
     assert isinstance(found, str) or found == sound  # a bit of the header's file name or time may differ
+
+
+def test_a_cell_of_many_kilobytes_is_a_cell(adapter: Adapter, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    note = b"y" * 200_000
+    path.write_bytes(HEADER + b'1700000000,1.5,10,A,"two\nlines"\nbad,1,1,A,' + note + b"\n1700000001,1.5,10,A,\n")
+    _, rows, rejects, refused = outcome(path, adapter, 1 << 22)
+    assert (rows, sum(rejects.values())) == (3, 1) and refused.splitlines()[1].startswith("4,")
+    path.write_bytes(HEADER + b"1700000000,1.5,10,A," + b"y" * 2_000_000 + b"\n")
+    assert "longer than 1,048,576 bytes" in outcome(path, adapter, 1 << 16)

@@ -38,7 +38,7 @@ class StopOrder(Strict):
 
 
 class RefusedRow(BaseModel):
-    """A row that was refused or set aside: its line in the file, why, and its text."""
+    """A row that was refused or set aside: its line in the file, why, and the beginning of its text."""
 
     line: int
     reason: str
@@ -76,7 +76,7 @@ def router(services: Services) -> APIRouter:
             return []
         with kept.open(newline="", encoding="utf-8") as file:
             rows = itertools.islice(csv.DictReader(file), limit)
-            return [RefusedRow(line=int(row["line"]), reason=row["reason"], row=row["row"]) for row in rows]
+            return [RefusedRow(line=int(row["line"]), reason=row["reason"], row=row["row"][:2000]) for row in rows]
 
     @routes.post("/cache", status_code=202)
     @needs(Role.EDITOR)
