@@ -239,6 +239,8 @@ class FeatureEngine:
         what comes out, but work on many samples at once is faster.
     batches
         Feature → samples handed to its `feature_batch` at once, where that is not `BATCH`.
+    window, start
+        A window that has seen ticks already, and the first of them to be tried as a sample; none: at the first tick.
     skipped
         (first, stop) stretches whose ticks are read but not tried as samples, in order.
     on_failure
@@ -255,16 +257,20 @@ class FeatureEngine:
         on_failure: OnFailure = lambda _: False,
         gathered: int = 0,
         batches: Mapping[str, int] | None = None,
+        window: SymbolWindow | None = None,
+        start: int = 0,
     ) -> None:
         self._symbol = symbol
         self._gathered, self._gathering = gathered, list[Samples]()
         self._resolution = resolution
         self._skipped = list(skipped)
-        self._window = SymbolWindow(symbol, intervals)
+        self._window = window or SymbolWindow(symbol, intervals)
         self._stages = [
             _Stage(feature, on_failure, (batches or {}).get(feature.name, BATCH))
             for feature in in_computing_order(features)
         ]
+        for block in self._window.blocks(start, self._window.next_index):
+            self._gathering.append(self._candidates(block))
 
     @property
     def next_index(self) -> int:
@@ -272,10 +278,15 @@ class FeatureEngine:
         return self._window.next_index
 
     @property
+    def window(self) -> SymbolWindow:
+        """What features read."""
+        return self._window
+
+    @property
     def settled(self) -> int:
         """All samples below this index have come out or were rejected."""
         waiting = [stage.waiting.index[0] for stage in self._stages if stage.waiting is not None]
-        waiting += [samples.index[0] for samples in self._gathering[:1]]
+        waiting += [samples.index[0] for samples in self._gathering if len(samples)][:1]
         return int(min(waiting, default=self._window.next_index))
 
     @property

@@ -194,6 +194,11 @@ class SymbolWindow:
         """The intervals whose bars are kept."""
         return list(self._bars)
 
+    @property
+    def oldest_kept(self) -> int:
+        """The first tick that may still be asked for."""
+        return self._blocks[0].first_index if self._blocks else self.next_index
+
     def trim(self, oldest_index: int) -> None:
         """Let go what lies too far behind `oldest_index` to be asked for again."""
         for window in self._bars.values():

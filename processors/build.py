@@ -39,7 +39,7 @@ from lit.processors.launch import note_start
 from lit.processors.merge import PARTS, merge_chunks
 from lit.processors.progress import BuildProgress, Meter, driving, write_status
 from lit.processors.pump import Piece, Pump
-from lit.processors.putaside import read_put_aside
+from lit.processors.resume_point import promote_points, usable_point
 from lit.processors.workers import Limits, WorkerPool
 from lit.streams import topics
 from lit.streams.errors import FaultError, LitError, UserError
@@ -228,13 +228,14 @@ class _Driver:
             self.say(f"{job.ticks} ticks in {len(plans)} chunks, {len(plans) - len(missing)} of them are there")
             if missing:
                 job = self._compute(job, missing, cached)
+            promote_points(self._job(job))
             parts = self._merge(job, plans)
             shutil.rmtree(self._job(job).before, ignore_errors=True)
         return _summary(
             job,
             parts,
             began,
-            quarantined=len(read_put_aside(self._job(job).put_aside)),
+            quarantined=sum(one.quarantined for plan in plans if (one := read_record(self._job(job).path(plan)))),
             chunks=len(plans),
             reused=len(plans) - len(missing),
         )
@@ -264,7 +265,7 @@ class _Driver:
 
     def _compute(self, job: FrozenJob, missing: Sequence[ChunkPlan], cached: bool) -> FrozenJob:
         """Let workers make the missing chunks; returns the job, of another attempt if the cache's topic had holes."""
-        topic, symbols = job.topic(self._workspace), {plan.symbol for plan in missing}
+        topic = job.topic(self._workspace)
         topics.create_topics(self._bootstrap, topic, replication=self._replication)
         follow = _Follow(self._job(job), missing)
         try:
@@ -272,7 +273,7 @@ class _Driver:
                 lost: Sequence[Piece] = []
                 if cached:
                     source = topics.ticks(self._workspace.team, job.schema.adapter).name
-                    pump = Pump(self._bootstrap, source, topic.name, pieces(job.segments, job.origins, symbols))
+                    pump = Pump(self._bootstrap, source, topic.name, self._needed(job, missing))
                     lost = pump.run(lambda: self._watch(pool, follow))
                 while not lost and not follow.finished():
                     self._watch(pool, follow)
@@ -288,6 +289,17 @@ class _Driver:
             raise FaultError(f"the files of {job.schema.name!r} give other ticks than were cached: start a new build")
         write_job(self._logs, again)
         return self._compute(again, [plan for plan in missing if not self._job(job).path(plan).exists()], cached=False)
+
+    def _needed(self, job: FrozenJob, missing: Sequence[ChunkPlan]) -> list[Piece]:
+        """Return the stretches that workers have to read: those behind each symbol's resume point."""
+        begin = {}
+        for symbol in {plan.symbol for plan in missing}:
+            point = usable_point(self._job(job), symbol, [plan for plan in missing if plan.symbol == symbol])
+            begin[symbol] = point.next_index if point else 0
+            if point:
+                self.say(f"{symbol} goes on at its tick {point.next_index}")
+        found = pieces(job.segments, job.origins, set(begin))
+        return [piece for piece in found if piece.base >= begin[piece.symbol]]
 
     def _watch(self, pool: WorkerPool, follow: _Follow, at_once: bool = False) -> None:
         if not at_once and time.monotonic() - self._reported < _REPORT_SECONDS:

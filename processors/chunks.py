@@ -83,6 +83,16 @@ class BuildJob:
     put_aside: Path
 
     @property
+    def state(self) -> Path:
+        """Where earlier builds left what this one may begin with."""
+        return self.folder.with_name("state")
+
+    @property
+    def after(self) -> Path:
+        """Where this build leaves that for later ones."""
+        return self.folder.with_name("after")
+
+    @property
     def layout(self) -> Layout:
         """Whose ticks the dataset's are."""
         return Layout(Segment(symbol, count) for symbol, count in self.frozen.segments)
@@ -175,6 +185,21 @@ class ChunkWriter:
         self._output: Output | None = None
         self._waiting: list[tuple[Samples, Int64Array]] = []
         self._bytes = 0
+
+    def carry(self, path: Path, below: int) -> dict[str, Int64Array]:
+        """Take over the samples of another chunk whose positions are below one; returns what each feature kept."""
+        output = self._open()
+        with h5py.File(path) as file:
+            count = int(np.searchsorted(file["position"][:], below)) if "position" in file else 0
+            self.samples += count
+            names = ["index", "position", "timestamp", *(f"features/{name}" for name in file.get("features", ()))]
+            rows = 4096
+            for start in range(0, count, rows):
+                for name in names:
+                    _append(output.file, name, file[name][start : min(start + rows, count)])
+            kept = {name: index[:] for name, index in file["kept"].items()}
+        output.check()
+        return {name: index[index < below] for name, index in kept.items()}
 
     def append(self, samples: Samples, index: Int64Array) -> None:
         """Add samples; `index` are their places in the dataset."""

@@ -22,9 +22,10 @@ from lit.processors.chunks import BuildJob, ChunkPlan, ChunkRecord, ChunkWriter
 from lit.processors.job import frozen_features
 from lit.processors.memory import Remembering, remember
 from lit.processors.putaside import PutAside
+from lit.processors.resume_point import carried, load_window, save_point, usable_point
 from lit.streams.codec import decode
 from lit.streams.errors import FaultError
-from lit.streams.tick import TickBlock, Watermark
+from lit.streams.tick import Int64Array, TickBlock, Watermark
 
 log = logging.getLogger("data_worker")
 
@@ -48,7 +49,9 @@ class SymbolBuild:
         self._sequence = job.frozen.sequence(self.symbol)
         self._put_aside = PutAside(job.put_aside, job.frozen.on_error == "quarantine")
         self._plans = [plan for plan in plans if not job.path(plan).exists()]
-        done = [(plan.first, plan.stop) for plan in plans if plan not in self._plans]
+        self._carried = {plan: carried(job, plan) for plan in self._plans}
+        done = [(plan.first, self._carried.get(plan, plan.stop)) for plan in plans]
+        point = usable_point(job, self.symbol, self._plans)
         self._features = remember(job.frozen, features, self._plans, job.before)
         self._engine = FeatureEngine(
             self.symbol,
@@ -60,8 +63,11 @@ class SymbolBuild:
             GATHERED,
             # what reads no bars holds a few bytes a sample, so more of them fit
             {name: GATHERED for name, one in reads.items() if one.ticks and not one.intervals},
+            load_window(job, point) if point else None,
+            point.settled if point else 0,
         )
         self._writer: ChunkWriter | None = None
+        self._kept: dict[str, Int64Array] = {}
         self._ahead: list[Samples] = []
         self._certain: int | None = None
         self.samples = 0
@@ -97,6 +103,7 @@ class SymbolBuild:
         else:
             self._ahead.append(self._engine.gathered())
             self._certain = self._engine.settled
+            save_point(self._job, self._engine.window, self._certain)
         self._ahead.append(self._engine.feed(item))
         while self._plans and self._engine.settled >= self._plans[0].stop:
             self._write(self._plans[0])
@@ -111,6 +118,10 @@ class SymbolBuild:
         self._ahead = [samples[inside:]]
         if self._writer is None:
             self._writer = ChunkWriter(self._job.path(plan), self._job.frozen.chunk_dtype)
+            self._kept = {}
+            if self._carried[plan] > plan.first:
+                earlier = plan.path(self._job.before, self._job.frozen.schema.name)
+                self._kept = self._writer.carry(earlier, self._carried[plan])
         if inside:
             part = samples[:inside]
             self.samples += inside
@@ -136,7 +147,9 @@ class SymbolBuild:
             quarantined=self._put_aside.count(plan.first, plan.stop),
             samples=writer.samples,
         )
-        writer.finish(record, {name: index[index >= plan.first] for name, index in kept.items()})
+        none = np.empty(0, np.int64)
+        fresh = {name: index[index >= plan.first] for name, index in kept.items()}
+        writer.finish(record, {name: np.concatenate([self._kept.get(name, none), fresh[name]]) for name in fresh})
         log.info("Computed fields: %s Dependencies: %s", list(kept), frozen.dependencies())
 
     def _read(self) -> list[tuple[str, int]]:

@@ -18,6 +18,7 @@ from lit.processors.chunks import BuildJob, sort_out
 from lit.processors.features import FeatureWorker
 from lit.processors.job import FrozenJob, OnError, freeze, frozen_features, versions
 from lit.processors.merge import PARTS, merge_chunks
+from lit.processors.resume_point import promote_points, usable_point
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark
 
 #: (symbol, its ticks): a file's stretch, from index 0.
@@ -61,8 +62,21 @@ class Building:
         """Return a new worker."""
         return FeatureWorker(self.job)
 
+    def messages(self, files: Sequence[File], seed: int = 0) -> dict[str, list[TickBlock | Watermark]]:
+        """Return what the build's topic would hold: of symbols with missing chunks, what their workers must read."""
+        found = {}
+        for symbol, own in sequences(files, seed).items():
+            missing = [plan for plan in self.missing if plan.symbol == symbol]
+            point = usable_point(self.job, symbol, missing) if missing else None
+            begin = point.next_index if point else 0
+            found[symbol] = [one for one in own if isinstance(one, Watermark) or one.first_index >= begin]
+            if not missing:
+                del found[symbol]
+        return found
+
     def merge(self) -> dict[str, Any]:
-        """Merge and return the parts' counts and digests."""
+        """Merge and return the parts' counts and digests; what this build knows is there for the next."""
+        promote_points(self.job)
         frozen = self.job.frozen
         columns = {feature.name: feature.columns for feature in frozen_features(frozen)}
         chunks = [(plan.symbol, self.job.path(plan)) for plan in self.job.plans()]
@@ -102,8 +116,6 @@ def built(
     """Build by one worker and return the parts' counts and digests."""
     building = Building(folder, frozen_job(files, features, **options))
     worker = building.worker()
-    wanted = {plan.symbol for plan in building.missing}
-    for symbol, messages in sequences(files, seed).items():
-        if symbol in wanted:
-            feed(worker, messages)
+    for messages in building.messages(files, seed).values():
+        feed(worker, messages)
     return building.merge()

@@ -132,10 +132,10 @@ def days() -> list[File]:
 def computed(folder: Path, files: list[File], chosen: Chosen, **options: Any) -> dict[str, int]:
     """Build, and return how many samples each feature was computed at."""
     building = Building(folder, frozen_job(files, of(chosen), **options))
-    worker = building.worker()
-    counts = feed(worker, sequences(files)["IBM.N"]) if building.missing else {"IBM.N": dict.fromkeys(chosen, 0)}
+    messages = building.messages(files).get("IBM.N", [])
+    counts = feed(building.worker(), messages).get("IBM.N", dict.fromkeys(chosen, 0))
     building.merge()
-    return counts["IBM.N"]
+    return {**counts, "ticks read": sum(len(one) for one in messages if isinstance(one, TickBlock))}
 
 
 def test_only_what_changed_is_computed(tmp_path: Path, days: list[File]) -> None:
@@ -143,7 +143,7 @@ def test_only_what_changed_is_computed(tmp_path: Path, days: list[File]) -> None
     ticks = [len(tape) for _, tape in days]
     first = computed(tmp_path, days[:2], {"every": 3, "bars": 5})
     assert first["every"] == sum(ticks[:2]) and 1000 < first["bars"] < first["every"]
-    assert computed(tmp_path, days[:2], {"every": 3, "bars": 5}) == {"every": 0, "bars": 0}
+    assert computed(tmp_path, days[:2], {"every": 3, "bars": 5}) == {"every": 0, "bars": 0, "ticks read": 0}
     added = computed(tmp_path, days[:2], {"every": 3, "bars": 5, "label": 2})
     # samples that the bars had rejected left no value of the sampler behind
     assert added["every"] < 20 and added["bars"] == 0 and 1000 < added["label"] <= first["bars"]
@@ -152,6 +152,7 @@ def test_only_what_changed_is_computed(tmp_path: Path, days: list[File]) -> None
     assert changed["label"] == added["label"]
     appended = computed(tmp_path, days, {"every": 3, "bars": 5, "label": 3})
     assert ticks[2] <= appended["every"] < ticks[2] + 1500, "the new day, and what waited for it"
+    assert appended["ticks read"] == ticks[2] and changed["ticks read"] == sum(ticks[:2])
 
 
 def test_a_feature_dropped_brings_back_the_samples_that_it_rejected(tmp_path: Path, days: list[File]) -> None:
