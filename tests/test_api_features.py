@@ -152,7 +152,7 @@ def test_a_hanging_script_holds_up_nobody_else(client: TestClient, monkeypatch: 
 
 def test_a_feature_is_saved_with_its_verdict_which_ages_with_its_script(client: TestClient, data: Path) -> None:
     call(client, "PUT", "scripts/mine", {"source": CLEAN})
-    body = {"script": "mine", "params": {"by": 4}, "dataset": DATASET}
+    body = {"script": "mine", "params": {"by": 4}}
     saved = call(client, "PUT", "features/four", body)
     assert saved["verdict"]["kind"] == "clean" and saved["params"] == {"by": 4} and saved["columns"] == ["price"]
     call(client, "PUT", "features/next", {"script": "price_next_bars"})

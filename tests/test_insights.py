@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import threading
 import time
@@ -154,12 +152,15 @@ def test_the_asking_process_loads_no_tensorflow(workspace: Workspace) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_killed_process_is_replaced_and_who_waited_is_told(workspace: Workspace, processes: InsightProcesses) -> None:
+def test_a_question_that_takes_too_long_ends_the_process_who_waited_is_told_and_the_next_has_another(
+    workspace: Workspace, processes: InsightProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = "def feature(adapter, index, params):\n    while True: pass\n"
+    endless = f'"""\nParameters\n----------\nrate : integer\n"""\n{endless}'
+    keep(workspace, "endless", linear(["flow"]), ["flow"], flow=endless)
     sample = {"flow": np.array([1.0, 2.0], "f4")}
     ask(processes, workspace, "what_if", "product", sample, edits=[])
-    first = processes.pids[TEAM]
-    os.kill(first, signal.SIGSTOP)
-    told: list[str] = []
+    first, told = processes.pids[TEAM], []
 
     def wait() -> None:
         try:
@@ -167,27 +168,16 @@ def test_a_killed_process_is_replaced_and_who_waited_is_told(workspace: Workspac
         except UserError as error:
             told.append(str(error))
 
-    waiting = threading.Thread(target=wait)
+    waiting = threading.Timer(2.0, wait)
     waiting.start()
-    time.sleep(0.3)
-    os.kill(first, signal.SIGKILL)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_seconds", 8.0)
+        with pytest.raises(UserError, match="took longer than 8 s"):
+            processes.ask(TEAM, "reads", {"subject": {"data": str(workspace.data), "team": TEAM, "model": "endless"}})
     waiting.join(60)
     assert told and "signal 9" in told[0]
     again = ask(processes, workspace, "what_if", "product", sample, edits=[])
     assert again["prediction"] == [2.0] and processes.pids[TEAM] != first
-
-
-def test_a_question_that_takes_too_long_ends_the_process(
-    workspace: Workspace, processes: InsightProcesses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endless = "def feature(adapter, index, params):\n    while True: pass\n"
-    endless = f'"""\nParameters\n----------\nrate : integer\n"""\n{endless}'
-    keep(workspace, "endless", linear(["flow"]), ["flow"], flow=endless)
-    monkeypatch.setattr(processes, "_seconds", 8.0)
-    with pytest.raises(UserError, match="took longer than 8 s"):
-        subject = {"data": str(workspace.data), "team": TEAM, "model": "endless"}
-        processes.ask(TEAM, "reads", {"subject": subject})
-    assert not processes.pids
 
 
 # --- inputs from the record ---------------------------------------------------------------------------------------
