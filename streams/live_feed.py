@@ -241,8 +241,7 @@ class LiveFeed:
         now = time.monotonic()
         self._quiet += min(now - self._looked, STALL_SECONDS)  # while this process stood still, nobody was silent
         self._looked = now
-        for symbol, missed, since in self._blocks.gaps(time.monotonic() - PATIENCE):
-            self.gap("sequence", symbol, missed, since)
+        self._tell_holes(time.monotonic() - PATIENCE)
         if self.health.state == "live" and self.adapter.clock == "arrival":
             self._output.state.behind = self._clock.behind
             due = list(self._clock.due(time.time_ns()))
@@ -250,6 +249,15 @@ class LiveFeed:
                 self.flush()
             for symbol, timestamp in due:
                 self._output.send_watermark(symbol, timestamp)
+
+    def end(self) -> None:
+        """Send what is pending, and tell the holes that nothing can fill any more."""
+        self.flush()
+        self._tell_holes(float("inf"))
+
+    def _tell_holes(self, before: float) -> None:
+        for symbol, missed, since in self._blocks.gaps(before):
+            self.gap("sequence", symbol, missed, since)
 
     @property
     def silent(self) -> float:

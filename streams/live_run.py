@@ -116,7 +116,7 @@ class _Runner:
         self._feed = self._new_feed()
         try:
             await self._attempts()
-            self._feed.flush()
+            self._feed.end()
             await self._output.checkpoint(always=True)
             self._end("stopped" if self._stop.is_set() else "ended")
         except LitError as error:

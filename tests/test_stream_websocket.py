@@ -231,4 +231,4 @@ async def test_killed_at_random_moments_no_index_is_missing_or_twice_and_each_ho
         assert len(set(found)) == len(found), symbol
         missing = max(found) - min(found) + 1 - len(found)
         marked = gaps(items)
-        assert sum(gap.missed or 0 for gap in marked) == missing and len(marked) >= 3
+        assert sum(gap.missed or 0 for gap in marked) == missing > 0
