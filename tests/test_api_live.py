@@ -259,6 +259,21 @@ def test_predictions_and_scores_come_with_how_the_model_does(server: Server) -> 
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("interval", ["7minute", "250tick", "1hour"])
+def test_bars_of_any_interval_are_computed_from_stored_ticks_and_grow_with_them(server: Server, interval: str) -> None:
+    team, store = f"any-{interval}", server.services.stores.team(f"any-{interval}")
+    server.ticks(team, tape().slice(0, 100))
+    for first, stop in ((0, 6000), (6000, 9000)):
+        store.insert("tape", 0, [(stop, tape().slice(first, stop))])
+        found = server.client.get(f"/{team}/streams/tape/bars?symbol=IBM.N&interval={interval}&limit=5000").json()
+        columns = BarBuilder(Interval.parse(interval)).update(tape().slice(0, stop))
+        assert found["bars"] == [plain(bar) for bar in columns.records("IBM.N", interval)] != []
+    last = found["bars"][-1]["ordinal"]
+    page = server.client.get(f"/{team}/streams/tape/bars?symbol=IBM.N&interval={interval}&limit=2&before={last}")
+    assert page.json()["bars"] == found["bars"][:-1][-2:]
+
+
+@pytest.mark.kafka
 def test_what_does_not_exist_is_told_and_the_socket_closed(server: Server) -> None:
     server.ticks("wrong", tape().slice(0, 100))
     for query, words in (("&interval=7minute", "7minute"), ("&interval=soon", "soon"), ("&deployment=none", "'none'")):

@@ -886,6 +886,8 @@ export interface paths {
         /**
          * Bars
          * @description Return closed bars, oldest first: the newest, or those before an ordinal.
+         *
+         *     Of an interval that the stream does not publish they are computed from its stored ticks.
          */
         get: operations["bars_api_teams__team__streams__stream__bars_get"];
         put?: never;
@@ -1172,6 +1174,26 @@ export interface paths {
          * @description Return one file.
          */
         get: operations["info_api_teams__team__files_info_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/files/digest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Digest
+         * @description Return the SHA-256 of a file as it is on disk, to compare with that of its source.
+         */
+        get: operations["digest_api_teams__team__files_digest_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3095,6 +3117,16 @@ export interface components {
             symbols?: {
                 [key: string]: components["schemas"]["SymbolCheck"];
             };
+        };
+        /**
+         * FileDigest
+         * @description SHA-256 (hexadecimal) and size of a file.
+         */
+        FileDigest: {
+            /** Sha256 */
+            sha256: string;
+            /** Size */
+            size: number;
         };
         /**
          * FoldBody
@@ -7462,6 +7494,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RawFile"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    digest_api_teams__team__files_digest_get: {
+        parameters: {
+            query: {
+                path: string;
+            };
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileDigest"];
                 };
             };
             /** @description An error */
