@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def test_files_copied_by_hand_are_listed_and_cached_a_few_at_once(client: TestCl
     shown = {file["path"]: file for file in client.get(f"{URL}/files").json()}
     assert set(shown) == {IBM, f"sub/{BAC}"} and {file["state"] for file in shown.values()} == {"new"}
     assert caching_jobs(services) == []
+    digest = client.get(f"{URL}/files/digest", params={"path": IBM}).json()
+    assert digest["sha256"] == hashlib.sha256((SAMPLES / IBM).read_bytes()).hexdigest()
     third = raw_root(Workspace(services.data, TEAM)) / "third.csv.gz"
     shutil.copy(SAMPLES / BAC, third)
     reply = client.post(f"{URL}/files/cache", json={"paths": [IBM, f"sub/{BAC}", "third.csv.gz"]})
@@ -122,6 +125,7 @@ def test_only_files_within_raw_are_reached(client: TestClient, path: str) -> Non
         client.post(f"{URL}/files/stop", json={"paths": [path]}),
         client.get(f"{URL}/files/info", params={"path": path}),
         client.get(f"{URL}/files/refused", params={"path": path}),
+        client.get(f"{URL}/files/digest", params={"path": path}),
         client.delete(f"{URL}/files", params={"path": path}),
     ):
         assert reply.status_code in (400, 404), reply.text

@@ -17,6 +17,7 @@ from lit.api.services import Services
 from lit.streams import caching
 from lit.streams.cached import cached_files, settle
 from lit.streams.errors import UserError
+from lit.streams.ingest_bytes import digest_of
 from lit.streams.quarantine import quarantine_path
 from lit.streams.raw_files import RawFile, delete_raw_file, raw_file, raw_files, raw_path
 from lit.streams.sources import adapter_for
@@ -45,6 +46,13 @@ class RefusedRow(BaseModel):
     row: str
 
 
+class FileDigest(BaseModel):
+    """SHA-256 (hexadecimal) and size of a file."""
+
+    sha256: str
+    size: int
+
+
 def router(services: Services) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}/files", tags=["files"])
@@ -65,6 +73,14 @@ def router(services: Services) -> APIRouter:
         """Return one file."""
         workspace = services.workspace(team)
         return raw_file(workspace, _there(workspace, path))
+
+    @routes.get("/digest")
+    @needs(Role.VIEWER)
+    def digest(team: str, path: str) -> FileDigest:
+        """Return the SHA-256 of a file as it is on disk, to compare with that of its source."""
+        workspace = services.workspace(team)
+        found, size, _ = digest_of(_there(workspace, path))
+        return FileDigest(sha256=found.removeprefix("sha256:"), size=size)
 
     @routes.get("/refused")
     @needs(Role.VIEWER)
