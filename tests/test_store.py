@@ -76,16 +76,16 @@ def test_reading_leaves_a_store_that_can_be_written(store: TickStore) -> None:
 
 
 def test_a_query_that_takes_too_long_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    slow = "SELECT number, uniqExact(number) OVER () FROM numbers(1000000000)"
-    with open_embedded(tmp_path) as stores, pytest.MonkeyPatch.context() as patch:
-        patch.setitem(READ_SETTINGS, "max_execution_time", 0.3)
+    slow = "SELECT count(), uniqExact(cityHash64(number)) FROM numbers(1000000000)"
+    with open_embedded(tmp_path) as stores:
         team = stores.team("demo")
         team.insert("s", 0, [(0, _block(0, 50))])
         for ask in (stores._engine.rows, stores._engine.arrow):
-            for sql in (slow, "SELECT count(), uniqExact(cityHash64(number)) FROM numbers(1000000000)"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setitem(READ_SETTINGS, "max_execution_time", 0.3)
                 with pytest.raises(UserError, match="fewer ticks"):
-                    ask(sql)
-                assert team.count("s") == 50 and team.window("s", "A", 0, 50).batch.num_rows == 50
+                    ask(slow)
+            assert team.count("s") == 50 and team.window("s", "A", 0, 50).batch.num_rows == 50
 
 
 def test_repeats_and_origins_are_kept_apart(store: TickStore) -> None:
