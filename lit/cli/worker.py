@@ -171,7 +171,7 @@ def deployment(
     configure(settings)
     workspace = Workspace(settings.data, team)
     found = load_deployment(workspace, name)
-    if not found.output.models:
+    if not (found.output.models or found.output.shadow):
         raise UserError(f"deployment {name!r} has no model: choose at least one vault item for it")
     models = open_models(workspace, found)
     with kafka(settings.data, settings.kafka) as bootstrap:
@@ -181,5 +181,7 @@ def deployment(
             ready.touch()
         if after is not None:
             await_end(after)
-        logging.getLogger("deployment").info("%s serves %s on %s", name, found.output.models, found.stream)
+        logging.getLogger("deployment").info(
+            "%s serves %s on %s", name, [*found.output.models, *found.output.shadow], found.stream
+        )
         run(deployment_app(config, models))
