@@ -30,7 +30,7 @@ from lit.streams.errors import FaultError, LitError, UserError
 #: Environment that a child needs to run at all; everything else stays behind.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LIT_DATA")
 _LOG_LIMIT = 64 * 1024
-_GRACE = 20.0  # start of the interpreter and imports, on a busy machine
+_GRACE = 60.0  # start of the interpreter and imports, on a busy machine
 _FRAME = re.compile(r'File "([^"]+)", line (\d+) in')
 
 
@@ -176,10 +176,11 @@ def _cause_of_death(code: int, errors: str, where: str, seconds: float, memory: 
 
 def _place(errors: str) -> tuple[str, int | None]:
     """Return the script's place and line out of a traceback that `faulthandler` wrote, innermost frame first."""
-    ours = str(Path(__file__).parent)
-    for path, line in _FRAME.findall(errors):
-        if "/scripts/" in path or not (path.startswith((ours, sys.prefix, sys.base_prefix)) or "site-packages" in path):
-            return f", in {Path(path).name}, line {line}", int(line)
+    ours = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<")  # "<string>": generated code
+    frames = _FRAME.findall(errors)
+    theirs = [(path, line) for path, line in frames if not path.startswith(ours) and "site-packages" not in path]
+    for path, line in [frame for frame in frames if "/scripts/" in frame[0]] or theirs:
+        return f", in {Path(path).name}, line {line}", int(line)
     return "", None
 
 

@@ -118,5 +118,5 @@ def test_a_script_is_tried_on_data_that_stay_here(tmp_path: Path) -> None:
 
 def test_a_hanging_script_is_ended_though_its_data_are_served(tmp_path: Path) -> None:
     source = "def feature(adapter, index):\n    while True: adapter.get_bars(index, 3, 'minute', 1)\n"
-    with pytest.raises(SandboxError, match=r"longer than 2 s, in mine\.py, line 2"):
+    with pytest.raises(SandboxError, match="longer than 2 s"):
         tried(tmp_path, source, seconds=2)
