@@ -48,12 +48,14 @@ class Columns:
 class SymbolState(msgspec.Struct):
     """Where a symbol's sequence is: what a restarted stream goes on from.
 
-    `last` is the highest timestamp, `floor` the highest watermark (ns); `sequences` are by channel.
+    `last` is the highest timestamp, `floor` the highest watermark (ns), `told` how many gaps were told; `sequences` are
+    by channel.
     """
 
     next_index: int = 0
     last: int = 0
     floor: int = 0
+    told: int = 0
     ended: bool = False
     sequences: dict[str, SequenceState] = msgspec.field(default_factory=dict)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from lit.streams import topics
 from lit.streams.live_blocks import Outgoing
-from lit.streams.live_state import CHECKPOINT, SEQUENCE_HEADER, LiveState
+from lit.streams.live_state import CHECKPOINT, GAP_HEADER, SEQUENCE_HEADER, LiveState
 from lit.streams.records import Event, encode_json
 from lit.streams.replay_send import Sender
 from lit.streams.tick import Gap, Watermark
@@ -58,7 +58,9 @@ class Output:
         """Send a gap of a symbol that had ticks; returns the index of the tick before which it stands."""
         known = self.state.symbols[symbol]
         closed = max(known.last, known.floor)
-        self._sender.send(Watermark(symbol, closed, known.next_index, gap=gap), "", closed)
+        known.told += 1
+        number = [(GAP_HEADER, str(known.told).encode())]
+        self._sender.send(Watermark(symbol, closed, known.next_index, gap=gap), "", closed, number)
         self._dirty = True
         return known.next_index
 

@@ -21,7 +21,8 @@ from lit.streams.sequence import Numbering, Sequence, SequenceState
 from lit.streams.tick import TickBlock, Watermark
 
 CHECKPOINT = b"checkpoint"
-SEQUENCE_HEADER = "sequence"
+#: Numbers of a block's ticks by channel, as runs; and which gap of its symbol a gap is, from 1.
+SEQUENCE_HEADER, GAP_HEADER = "sequence", "gap-number"
 _SECONDS = 15.0
 
 
@@ -48,7 +49,13 @@ class LiveState(msgspec.Struct):
         merged = {**self.offsets, **{str(partition): offset for partition, offset in offsets.items()}}
         return msgspec.json.encode(msgspec.structs.replace(self, offsets=merged))
 
-    def apply(self, item: TickBlock | Watermark, numbers: dict[str, list[list[int]]], numbering: Numbering) -> None:
+    def apply(
+        self,
+        item: TickBlock | Watermark,
+        numbers: dict[str, list[list[int]]],
+        numbering: Numbering,
+        gap_number: int = 0,
+    ) -> None:
         """Take a message of the topic into account; one that is known already changes nothing."""
         state = self.symbols.setdefault(item.symbol, SymbolState())
         if isinstance(item, Watermark):
@@ -56,9 +63,10 @@ class LiveState(msgspec.Struct):
                 state.ended = True
             elif item.gap is None:
                 state.floor = max(state.floor, item.timestamp)
-            elif item.gap.reason == "sequence":
-                for numbers_of_channel in state.sequences.values():
-                    Sequence(numbering, numbers_of_channel).gaps(float("inf"))
+            elif gap_number > state.told:
+                state.told = gap_number
+                if item.gap.reason == "sequence" and item.gap.missed:
+                    any(Sequence(numbering, one).told(item.gap.missed) for one in state.sequences.values())
             return
         if item.next_index <= state.next_index:
             return
@@ -102,8 +110,9 @@ def resume(bootstrap: str, topic: str, state_topic: str, numbering: Numbering) -
             item = decode(message.key(), message.value(), message.headers())
         except PoisonError:
             continue
-        found = dict(message.headers() or ()).get(SEQUENCE_HEADER)
-        state.apply(item, msgspec.json.decode(found) if found else {}, numbering)
+        headers = dict(message.headers() or ())
+        found = msgspec.json.decode(headers.get(SEQUENCE_HEADER, b"{}"))
+        state.apply(item, found, numbering, int(headers.get(GAP_HEADER, b"0")))
     state.offsets = {str(partition): end for partition, end in ends.items()}
     return state
 

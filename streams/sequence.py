@@ -108,6 +108,17 @@ class Sequence:
             hole.marked = True
         return sum(hole.last - hole.first + 1 for hole in due), min((hole.since for hole in due), default=0)
 
+    def told(self, missed: int) -> bool:
+        """Take note that the oldest holes, of so many numbers together, were told; returns whether there are such."""
+        found, total = [], 0
+        for hole in self.state.holes:
+            if not hole.marked and total < missed:
+                found.append(hole)
+                total += hole.last - hole.first + 1
+        for hole in found if total == missed else ():
+            hole.marked = True
+        return total == missed
+
     @property
     def waiting(self) -> bool:
         """Whether there are holes that were not told yet."""

@@ -77,25 +77,37 @@ def test_a_sequence_takes_each_number_once_and_knows_what_is_missing(
 )
 def test_a_state_read_from_the_topic_is_the_one_that_wrote_it(numbers: list[int], since: int, numbering: Any) -> None:
     states: dict[str, SymbolState] = {}
-    blocks, sent = Blocks(states, numbering), []
+    blocks, sent = Blocks(states, numbering), list[Any]()
     checkpoint = LiveState()
     for place, number in enumerate(numbers):
         if place == since:  # a checkpoint, and offsets that are older than it
             sent += list(blocks.flush())
             checkpoint = msgspec.json.decode(msgspec.json.encode(LiveState(symbols=states)), type=LiveState)
-        blocks.add({"symbol": "A", "timestamp": 10**18 + number, "Price": 1.0, "Volume": 1.0, "Seq. No.": number}, 0.0)
+        tick = {"symbol": "A", "timestamp": 10**18 + number, "Price": 1.0, "Volume": 1.0, "Seq. No.": number}
+        blocks.add(tick, float(place))
         if number % 3 == 0:
             sent += list(blocks.flush())
+        if number % 5 == 0:  # holes that stayed open for a while are told; younger ones are not
+            sent += list(blocks.flush())
+            for _, missed, since in blocks.gaps(place - 3.0):
+                states["A"].told += 1
+                mark = Watermark("A", states["A"].last, states["A"].next_index, gap=Gap("sequence", missed, since))
+                sent.append(mark)
     sent += list(blocks.flush())
     for state in (LiveState(), checkpoint):
-        for outgoing in sent:
-            state.apply(outgoing.block, outgoing.sequence, numbering)
+        told = 0
+        for item in sent:
+            if isinstance(item, Watermark):
+                state.apply(item, {}, numbering, told := told + 1)
+            else:
+                state.apply(item.block, item.sequence, numbering)
         restored, original = state.symbols["A"], states["A"]
         assert (restored.next_index, restored.last) == (original.next_index, original.last)
         for channel, known in original.sequences.items():
             mine = restored.sequences[channel]
             assert mine.last == known.last
-            assert [(h.first, h.last) for h in mine.holes] == [(h.first, h.last) for h in known.holes]
+            holes = [[(hole.first, hole.last, hole.marked) for hole in one.holes] for one in (mine, known)]
+            assert holes[0] == holes[1]
 
 
 def test_the_clock_follows_the_feed_however_far_behind_it_is() -> None:
