@@ -78,7 +78,7 @@ def features(
 
     from lit.logs import configure
     from lit.processors.app import run
-    from lit.processors.build import worker_job
+    from lit.processors.driver import worker_job
     from lit.processors.features import FeatureWorker, features_app
     from lit.processors.job import load_job, logs_folder
     from lit.processors.live_features import live_features, live_features_app
