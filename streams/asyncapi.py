@@ -30,6 +30,7 @@ _TICK_MESSAGES = {
                 "first-index": {"type": "string", "description": "index of the first tick in its sequence, decimal"},
                 "count": {"type": "string", "description": "number of ticks, decimal"},
                 "origin": {"type": "string", "description": "digest of the file a sequence belongs to, if it has one"},
+                "sequence": {"type": "string", "description": "JSON: the provider's numbers by channel, as runs"},
             },
             "required": ["content-type", "schema-version", "first-index", "count"],
         },
