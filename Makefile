@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 export LIT_DATA ?= $(CURDIR)/data
+# Where it is set, each of the many processes of a test run or a build would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -13,7 +15,7 @@ $(UV):
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m lit.streams.broker setup
 	@touch $@
