@@ -241,7 +241,8 @@ class Supervisor:
         if self._stopping.pop(name + NEXT, None) is not None:
             del self._next[name]
             return
-        ended = after_exit(state, code, last_sentence(state.spec.log, begin), now, random.random())
+        sentence = last_sentence(state.spec.log, begin, self._known[name].pid)  # both write there
+        ended = after_exit(state, code, sentence, now, random.random())
         self._next[name] = ended
         said = f"the change is not in effect, the worker before it goes on: {ended.last_error}"
         self._known[name] = replace(self._known[name], last_error=said, renew=False)

@@ -86,8 +86,11 @@ def rotate(log: Path, limit: int = LOG_BYTES) -> bool:
     return True
 
 
-def last_sentence(log: Path, start: int = 0) -> str | None:
-    """Return the last non-empty line that was written from byte `start` on, cut to 500 characters."""
+def last_sentence(log: Path, start: int = 0, other: int | None = None) -> str | None:
+    """Return the last non-empty line that was written from byte `start` on, cut to 500 characters.
+
+    Lines in which a logger says that process `other` wrote them are passed over.
+    """
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -95,4 +98,5 @@ def last_sentence(log: Path, start: int = 0) -> str | None:
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except FileNotFoundError:
         return None
+    lines = [line for line in lines if other is None or str(other) not in line[:80]]
     return lines[-1][:500] if lines else None

@@ -275,12 +275,12 @@ def test_a_successor_takes_over_when_it_is_ready_and_a_bad_one_changes_nothing(t
     )
     log = tmp_path / "a.log"
     good = WorkerSpec("a", "deployment", (sys.executable, "-c", script), log, "1", handover=True)
-    bad = replace(good, argv=("sh", "-c", "echo no such model >&2; exit 2"), revision="2")
     specs = [good]
     with supervising(specs, tmp_path) as supervisor:
         until(lambda: bool((s := one(supervisor, "a")) and s.status == "running"), supervisor)
         first = one(supervisor, "a").pid  # type: ignore[union-attr]
-        specs[0] = bad
+        script = f"echo no such model >&2; echo 09:30 {first} INFO goes on; exit 2"
+        specs[0] = replace(good, argv=("sh", "-c", script), revision="2")
         supervisor.wake()
         until(lambda: "no such model" in str(one(supervisor, "a").last_error), supervisor)  # type: ignore[union-attr]
         assert one(supervisor, "a").pid == first  # type: ignore[union-attr]
