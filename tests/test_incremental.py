@@ -100,7 +100,7 @@ def changed(draw: st.DrawFn, chosen: Chosen, options: dict[str, Any]) -> tuple[C
     return chosen, options
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(st.data(), st.sampled_from([7, 25, 10_000]))
 def test_any_chain_of_builds_ends_as_a_clean_build(data: st.DataObject, chunk_ticks: int) -> None:
     files: list[File] = []
