@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import msgspec
@@ -34,7 +35,7 @@ from lit.streams.workspace import Workspace
 LONG, SHORT = "long", "short"
 ADAPTER, SCHEMA = "refinitiv", "walkthrough"
 #: The schema of the walkthrough: a sample a minute, 100 minute bars, a 100-long ATR, a label.
-FEATURES = {
+FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
     "per_minute": ("per_unit", {"unit": "minute"}),
     "bars": ("unit_bar", {"count": 100, "size": 1, "unit": "minute"}),
     "atr": ("atr", {"count": 100, "rate": 14, "size": 1, "unit": "minute"}),
