@@ -84,7 +84,8 @@ def test_training_shows_each_epoch_and_sums_up_as_json(trained: Result) -> None:
 def test_a_runs_events_are_on_kafka_too(workspace: Workspace, trained: Result, kafka: str) -> None:
     published = [message.value() for message in read_messages(kafka, topics.events("contoso").name, 0)]
     kept = (RunFolder.find(workspace, "volume", 1).state / "events.jsonl").read_bytes().splitlines()
-    assert published == kept and [json.loads(each)["status"] for each in kept][-3:] == ["epoch", "epoch", "finished"]
+    assert [each for each in published if each in kept] == kept  # others' runs may be there too
+    assert [json.loads(each)["status"] for each in kept][-3:] == ["epoch", "epoch", "finished"]
 
 
 def test_a_check_shows_what_nodes_become_and_trains_nothing(workspace: Workspace) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import resource
-import select
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def main() -> None:
     _limit(MEMORY_BYTES)
     replies.write("ready\n")
     replies.flush()
-    while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
+    while wait([sys.stdin.fileno()], IDLE_SECONDS):
         line = sys.stdin.readline()
         if not line:
             break

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import IO, Any
 
 import msgspec
@@ -155,4 +155,4 @@ class _Process:
 
 def _line(stream: IO[str], seconds: float) -> str | None:
     """Return the next line, empty at the stream's end; None if nothing comes in time."""
-    return stream.readline() if select.select([stream], [], [], seconds)[0] else None
+    return stream.readline() if wait([stream.fileno()], seconds) else None
