@@ -22,7 +22,7 @@ from lit.streams.clients import consumer
 from lit.streams.codec import decode
 from lit.streams.tick import Float64Array, TickBlock
 
-TEAM, SOURCE, SHORT = "bench", "bars", "short"
+TEAM, SOURCE, SHORT, EVENTS = "bench", "bars", "short", "events"
 _MINUTE = 60_000_000_000
 
 
@@ -61,15 +61,10 @@ def faust_blocks(bootstrap: str, ticks: int, source: str = SOURCE) -> Timed:
     return Timed(seen - times[0][1], max(times[-1][0] - times[0][0], 1e-9), memory)
 
 
-def faust_blocks_short(bootstrap: str, ticks: int) -> Timed:
-    """The bars worker over a tenth of the ticks: its memory must be the same."""
-    return faust_blocks(bootstrap, ticks, SHORT)
-
-
-def plain_loop(bootstrap: str, ticks: int) -> Timed:
+def plain_loop(bootstrap: str, ticks: int, source: str = SOURCE) -> Timed:
     """confluent-kafka and NumPy: decode the same blocks and compute the same bars, publish nothing."""
     reader = consumer(bootstrap, "bench-plain")
-    reader.subscribe([topics.ticks(TEAM, SOURCE).name])
+    reader.subscribe([topics.ticks(TEAM, source).name])
     seen, began, carry = 0, 0.0, {}
     while seen < ticks:
         for message in reader.consume(64, 1.0):
@@ -104,7 +99,7 @@ def numpy_bars(block: TickBlock) -> Float64Array:
     )
 
 
-def faust_events(bootstrap: str, ticks: int) -> Timed:
+def faust_events(bootstrap: str, ticks: int, source: str = EVENTS) -> Timed:
     """A Faust agent that takes a JSON event a tick and keeps the open bar in a dict, as tutorials do."""
     app = create_app("bench-events", bootstrap)
     bars: dict[bytes, dict[str, Any]] = {}
@@ -128,14 +123,14 @@ def faust_events(bootstrap: str, ticks: int) -> Timed:
         while seen < ticks:
             await asyncio.sleep(0.01)
 
-    app.agent(raw_topic(app, topics.ticks(TEAM, "events").name), name="events")(guarded(body))
+    app.agent(raw_topic(app, topics.ticks(TEAM, source).name), name="events")(guarded(body))
     run(app, all_done)
     return Timed(seen, ended - began)
 
 
-PIPELINES = {"faust": faust_blocks, "short": faust_blocks_short, "plain": plain_loop, "events": faust_events}
+PIPELINES = {"faust": faust_blocks, "plain": plain_loop, "events": faust_events}
 
 if __name__ == "__main__":
-    kind, address, wanted = sys.argv[1:4]
-    timed = PIPELINES[kind](address, int(wanted))
+    kind, address, wanted, name = sys.argv[1:5]
+    timed = PIPELINES[kind](address, int(wanted), name)
     sys.stdout.write(msgspec.json.encode(timed).decode() + "\n")

@@ -29,14 +29,17 @@ def register(app: typer.Typer) -> None:
 
 
 def bars(
-    ticks: Annotated[int, typer.Option(help="ticks through the block pipelines")] = 20_000_000,
+    ticks: Annotated[int, typer.Option(help="ticks through the block pipelines, a round")] = 20_000_000,
     events: Annotated[int, typer.Option(help="ticks through the agent with an event a tick")] = 60_000,
+    rounds: Annotated[int, typer.Option(min=1, help="how often both are timed side by side; the median counts")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Topic → Faust → minute bars published, against a plain loop and against an event a tick."""
+    from statistics import median
+
     import msgspec
 
-    from lit.bench.bars import SHORT, SOURCE, TEAM, Timed
+    from lit.bench.bars import EVENTS, SHORT, SOURCE, TEAM, Timed
     from lit.bench.tape import long_tape, sample_ticks
     from lit.demo import SAMPLES
     from lit.streams import topics
@@ -47,37 +50,51 @@ def bars(
 
     with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), None) as bootstrap:
         tapes = sample_ticks(Workspace(Path(folder), TEAM), sorted(SAMPLES.glob("*.csv.gz")))
-        single = topics.ticks(TEAM, "events")
-        sender, sent = producer(bootstrap), {}
-        for source, wanted in ((SOURCE, ticks), (SHORT, ticks // 10)):
-            topic = topics.ticks(TEAM, source)
-            topics.create_topics(bootstrap, topic, single)
-            sent[source] = 0
+        sender = producer(bootstrap)
+
+        def sent(source: str, wanted: int) -> int:
+            topic, count = topics.ticks(TEAM, source), 0
+            topics.create_topics(bootstrap, topic)
             for tape in tapes.values():
                 for block in long_tape(tape, wanted // len(tapes), 8192):
                     message = encode(block)
                     _produce(sender, topic.name, message.key, message.value, message.headers)
-                    sent[source] += len(block)
+                    count += len(block)
+            sender.flush()
+            return count
+
+        def timed(kind: str, count: int, source: str) -> Timed:
+            return msgspec.json.decode(_child("lit.bench.bars", kind, bootstrap, str(count), source), type=Timed)
+
+        plain, faust = [], []
+        for number in range(rounds):
+            source = f"{SOURCE}-{number}"
+            count = sent(source, ticks)
+            plain.append(timed("plain", count, source))
+            faust.append(timed("faust", count, source))
+            topics.delete_topics(bootstrap, topics.ticks(TEAM, source))
+        tenth = timed("faust", sent(SHORT, ticks // 10), SHORT)
         tape = next(iter(tapes.values())).slice(0, events)
+        topics.create_topics(bootstrap, topics.ticks(TEAM, EVENTS))
         columns = (tape.timestamp.tolist(), tape.price.tolist(), tape.volume.tolist())
         for stamp, price, volume in zip(*columns, strict=True):
             value = msgspec.json.encode({"timestamp": stamp, "price": price, "volume": volume})
-            _produce(sender, single.name, tape.symbol.encode(), value, [])
+            _produce(sender, topics.ticks(TEAM, EVENTS).name, tape.symbol.encode(), value, [])
         sender.flush()
-        timed: dict[str, Timed] = {}
-        full, tenth = sent[SOURCE], sent[SHORT]
-        order = (("plain", full), ("faust", full), ("short", tenth), ("events", len(tape)), ("plain", full))
-        for kind, count in order:
-            one = msgspec.json.decode(_child("lit.bench.bars", kind, bootstrap, str(count)), type=Timed)
-            if kind not in timed or one.rate > timed[kind].rate:  # the reference's better run counts
-                timed[kind] = one
+        single = timed("events", len(tape), EVENTS)
+    ratios = [one.rate / other.rate for one, other in zip(faust, plain, strict=True)]
     result = {
-        "ticks": full,
-        "faust_over_plain_loop": round(timed["faust"].rate / timed["plain"].rate, 3),
-        "faust_over_event_a_tick": round(timed["faust"].rate / timed["events"].rate, 1),
-        "memory_10_times_over_once": round(timed["faust"].memory / timed["short"].memory, 3),
-        "memory_mb": {name: timed[kind].memory >> 20 for name, kind in (("tenth", "short"), ("full", "faust"))},
-        "ticks_per_second": {kind: round(one.rate) for kind, one in timed.items() if kind != "short"},
+        "ticks": faust[0].ticks,
+        "faust_over_plain_loop": round(median(ratios), 3),
+        "each_round": [round(ratio, 3) for ratio in ratios],
+        "faust_over_event_a_tick": round(median(one.rate for one in faust) / single.rate, 1),
+        "memory_10_times_over_once": round(median(one.memory for one in faust) / tenth.memory, 3),
+        "memory_mb": {"tenth": tenth.memory >> 20, "full": faust[0].memory >> 20},
+        "ticks_per_second": {
+            "plain": round(median(one.rate for one in plain)),
+            "faust": round(median(one.rate for one in faust)),
+            "events": round(single.rate),
+        },
     }
     typer.echo(json.dumps(result) if as_json else _lines(result))
 
