@@ -218,8 +218,11 @@ def bars_of(items: Iterable[TickBlock | Watermark], interval: Interval) -> dict[
     builders: dict[str, BarBuilder] = {}
     parts: dict[str, list[Bars]] = {}
     for item in items:
-        builder = builders.setdefault(item.symbol, BarBuilder(interval))
-        closed = parts.setdefault(item.symbol, [])
+        builder = builders.get(item.symbol)
+        if builder is None:
+            builder, parts[item.symbol] = BarBuilder(interval), []
+            builders[item.symbol] = builder
+        closed = parts[item.symbol]
         if isinstance(item, Watermark):
             if item.next_index == builder.next_index:
                 closed.append(builder.advance(item.timestamp))

@@ -13,13 +13,12 @@ from typing import Any
 import faust
 import msgspec
 
-from lit.features.bars import NO_BARS, BarBuilder, Bars, BarState
+from lit.features.bars import BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
 from lit.processors.app import create_app, end_process, guarded, raw_topic
-from lit.processors.delivery import GROUP_MESSAGES, GROUP_SECONDS, TransactionalPartition
+from lit.processors.delivery import GROUP_MESSAGES, GROUP_SECONDS, TransactionalPartition, at_offset, unseen
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
-from lit.streams.errors import FaultError
 from lit.streams.records import encode_json
 from lit.streams.tick import TickBlock, Watermark
 
@@ -34,10 +33,6 @@ class AppliedState(msgspec.Struct):
 
     applied: int
     state: BarState
-
-
-class SequenceError(FaultError):
-    """A block is missing: going on would publish wrong bars."""
 
 
 @dataclass
@@ -55,17 +50,10 @@ class BarSeries:
         if offset <= self.applied:
             return
         self.applied = offset
-        expected = self.builder.next_index
-        first = item.first_index if isinstance(item, TickBlock) else item.next_index
-        if first > expected:
-            raise SequenceError(
-                f"ticks {expected} to {first - 1} of {self.symbol} are missing at offset {offset}: "
-                "the tick topic has a gap, replay it into a new stream"
-            )
-        if isinstance(item, Watermark):
-            bars = self.builder.advance(item.timestamp) if first == expected else NO_BARS
-        else:
-            bars = self.builder.update(item.slice(expected - first)) if item.next_index > expected else NO_BARS
+        fresh = unseen(item, self.builder.next_index, at_offset(offset))
+        if fresh is None:
+            return
+        bars = self.builder.advance(fresh.timestamp) if isinstance(fresh, Watermark) else self.builder.update(fresh)
         if len(bars):
             self.closed.append(bars)
 

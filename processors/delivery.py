@@ -26,6 +26,36 @@ _CALL_SECONDS = 15.0
 _SILENCE_SECONDS = 60.0
 
 
+class SequenceError(FaultError):
+    """A block is missing: going on would publish what is wrong."""
+
+
+def unseen(item: TickBlock | Watermark, expected: int, where: str) -> TickBlock | Watermark | None:
+    """Return what of a message a consumer that expects tick `expected` of its symbol has not had; None: nothing.
+
+    Parameters
+    ----------
+    where
+        Where the message was met, for the error's sentence.
+
+    Raises
+    ------
+    SequenceError
+        If ticks before it are missing.
+    """
+    first = item.first_index if isinstance(item, TickBlock) else item.next_index
+    if first > expected:
+        raise SequenceError(f"ticks {expected} to {first - 1} of {item.symbol} are missing {where}")
+    if isinstance(item, Watermark):
+        return item if first == expected else None
+    return item.slice(expected - first) if item.next_index > expected else None
+
+
+def at_offset(offset: int) -> str:
+    """Say where a gap of a stream's tick topic was met, and what to do."""
+    return f"at offset {offset}: the tick topic has a gap, replay it into a new stream"
+
+
 class TransactionalPartition:
     """The transactional producer and the state topic of one input partition.
 

@@ -19,12 +19,12 @@ from lit.features.layout import Layout
 from lit.features.probe import Reads, intervals_of, probe
 from lit.processors.app import create_app, guarded, raw_topic
 from lit.processors.chunks import BuildJob, ChunkPlan, ChunkRecord, ChunkWriter
+from lit.processors.delivery import unseen
 from lit.processors.job import frozen_features
 from lit.processors.memory import Remembering, remember
 from lit.processors.putaside import PutAside
 from lit.processors.resume_point import carried, load_window, save_point, usable_point
 from lit.streams.codec import decode
-from lit.streams.errors import FaultError
 from lit.streams.tick import Int64Array, TickBlock, Watermark
 
 log = logging.getLogger("data_worker")
@@ -89,22 +89,15 @@ class SymbolBuild:
         return self._engine.doing
 
     def take(self, item: TickBlock | Watermark) -> None:
-        """Apply the next message; repeats are skipped, gaps raise `FaultError`."""
-        expected = self._engine.next_index
-        first = item.first_index if isinstance(item, TickBlock) else item.next_index
-        if first > expected:
-            raise FaultError(f"ticks {expected} to {first - 1} of {self.symbol} are missing in {self._job.topic}")
-        if isinstance(item, TickBlock):
-            item = item.slice(expected - first)
-            if not len(item):
-                return
-        elif first < expected or self._certain is not None:
+        """Apply the next message; repeats are skipped, gaps raise `SequenceError`."""
+        fresh = unseen(item, self._engine.next_index, f"in {self._job.topic}")
+        if fresh is None or (isinstance(fresh, Watermark) and self._certain is not None):
             return
-        else:
+        if isinstance(fresh, Watermark):
             self._ahead.append(self._engine.gathered())
             self._certain = self._engine.settled
             save_point(self._job, self._engine.window, self._certain)
-        self._ahead.append(self._engine.feed(item))
+        self._ahead.append(self._engine.feed(fresh))
         while self._plans and self._engine.settled >= self._plans[0].stop:
             self._write(self._plans[0])
             self.process_chunk(self._plans.pop(0))

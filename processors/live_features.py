@@ -21,12 +21,11 @@ from lit.features.library import load_features
 from lit.features.probe import intervals_of, probe
 from lit.features.schema import Schema, load_schema
 from lit.processors.app import create_app, guarded, raw_topic
-from lit.processors.delivery import TransactionalPartition, read_ticks
+from lit.processors.delivery import TransactionalPartition, read_ticks, unseen
 from lit.processors.job import FrozenFeature, freeze, load_job, thaw
 from lit.processors.progress import list_builds
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
-from lit.streams.errors import FaultError
 from lit.streams.records import FeatureVector, encode_json
 from lit.streams.tick import TickBlock, Watermark, iso
 from lit.streams.workspace import Workspace
@@ -134,20 +133,12 @@ class LivePartition:
 
 
 def feed(config: LiveFeatures, engines: dict[str, FeatureEngine], item: TickBlock | Watermark) -> Samples:
-    """Apply a message to its symbol's engine; repeats give nothing, gaps raise `FaultError`."""
+    """Apply a message to its symbol's engine; repeats give nothing, gaps raise `SequenceError`."""
     engine = engines.get(item.symbol)
     if engine is None:
         engine = engines[item.symbol] = config.engine(item.symbol)
-    expected = engine.next_index
-    first = item.first_index if isinstance(item, TickBlock) else item.next_index
-    if first > expected:
-        raise FaultError(
-            f"ticks {expected} to {first - 1} of {item.symbol} are missing in the topic of {config.source!r}"
-        )
-    if isinstance(item, TickBlock):
-        item = item.slice(expected - first)
-        return engine.feed(item) if len(item) else engine.none
-    return engine.feed(item) if first == expected else engine.none
+    fresh = unseen(item, engine.next_index, f"in the topic of {config.source!r}")
+    return engine.none if fresh is None else engine.feed(fresh)
 
 
 def recomputed(config: LiveFeatures, partition: int) -> dict[str, list[FeatureVector]]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from lit.features.bars import NO_BARS, Bars
 from lit.features.intervals import Interval
 from lit.features.window import SymbolWindow
+from lit.processors.delivery import at_offset, unseen
 from lit.serving.recorded import Begin, SymbolState
-from lit.streams.errors import FaultError
 from lit.streams.tick import TickBlock, Watermark
 
 #: Windows let old ticks and bars go after so many messages.
@@ -69,7 +69,7 @@ class SymbolFeed:
 
         Raises
         ------
-        FaultError
+        SequenceError
             If ticks before it are missing.
         """
         if isinstance(item, Watermark) and item.gap is not None and item.next_index not in self.gaps:
@@ -80,7 +80,7 @@ class SymbolFeed:
                 continue
             self._applied[interval] = offset
             window = self.window.bars_of(interval)
-            fresh = self._following(item, window.next_index, offset)
+            fresh = unseen(item, window.next_index, at_offset(offset))
             if fresh is None:
                 continue
             bars = window.feed(fresh)
@@ -101,14 +101,3 @@ class SymbolFeed:
         if self._kept_to < 0 or first >= self.window.next_index:
             return item
         return item.slice(self.window.next_index - first) if isinstance(item, TickBlock) else None
-
-    def _following(self, item: TickBlock | Watermark, expected: int, offset: int) -> TickBlock | Watermark | None:
-        first = item.first_index if isinstance(item, TickBlock) else item.next_index
-        if first > expected:
-            raise FaultError(
-                f"ticks {expected} to {first - 1} of {item.symbol} are missing at offset {offset}: "
-                "the tick topic has a gap, replay it into a new stream"
-            )
-        if isinstance(item, Watermark):
-            return item if first == expected else None
-        return item.slice(expected - first) if item.next_index > expected else None
