@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from lit.serving.score_summary import classes
+from lit.serving.score_summary import base_rates, classes, right, squared_error
 from lit.streams.records import Score
 from lit.streams.tick import Float64Array
 
@@ -115,10 +115,10 @@ class _Sums:
 
     def add(self, probabilities: list[float], came: int, sign: int = 1) -> None:
         self.scored += sign
-        self.hits += sign * _right(probabilities, came)
-        self.squares += sign * _loss(probabilities, came)
-        self.came[came] = self.came.get(came, 0) + sign
         self.binary = len(probabilities) == 2
+        self.hits += sign * right(probabilities, came)
+        self.squares += sign * squared_error(probabilities, came, self.binary)
+        self.came[came] = self.came.get(came, 0) + sign
         if self.binary:
             p = min(max(probabilities[1], 0.0), 1.0)
             self.fine[came, min(int(p * FINE), FINE - 1)] += sign
@@ -127,14 +127,13 @@ class _Sums:
     def measures(self) -> Measures:
         if not self.scored:
             return Measures(0)
-        shares = [count / self.scored for count in self.came.values() if count]
-        spread = 1.0 - sum(share * share for share in shares)
+        base_accuracy, base_brier = base_rates([count for count in self.came.values() if count], self.binary)
         return Measures(
             scored=self.scored,
             accuracy=self.hits / self.scored,
-            base_rate_accuracy=max(shares),
+            base_rate_accuracy=base_accuracy,
             brier=self.squares / self.scored,
-            base_rate_brier=spread / 2 if self.binary else spread,
+            base_rate_brier=base_brier,
             auc=self._auc(),
             calibration_error=float(np.abs(self.sums[1] - self.sums[2]).sum() / self.scored) if self.binary else None,
         )
@@ -152,17 +151,6 @@ class _Sums:
             for number, (count, said, came) in enumerate(self.sums.T.tolist())
             if count > 0.5
         ]
-
-
-def _right(probabilities: list[float], came: int) -> int:
-    return int(max(range(len(probabilities)), key=lambda c: (probabilities[c], c)) == came)
-
-
-def _loss(probabilities: list[float], came: int) -> float:
-    """Squared error of probabilities; of two classes that of the second alone."""
-    if len(probabilities) == 2:
-        return (probabilities[1] - came) ** 2
-    return sum((p - (c == came)) ** 2 for c, p in enumerate(probabilities))
 
 
 class ScoreReports:
@@ -186,7 +174,7 @@ class ScoreReports:
         window.append((probabilities, came))
         if len(window) > RECENT:
             recent.add(*window.popleft(), sign=-1)
-        said = _right(probabilities, came), _loss(probabilities, came)
+        said = int(right(probabilities, came)), squared_error(probabilities, came, len(probabilities) == 2)
         self._bars.setdefault((score.symbol, score.ordinal), {})[score.model] = said
         if len(self._bars) > COMPARED:
             self._bars.popitem(last=False)

@@ -8,7 +8,7 @@ but have no accuracy.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -61,6 +61,26 @@ def classes(prediction: Sequence[float], outcome: Sequence[float]) -> tuple[list
     return None
 
 
+def right(probabilities: Sequence[float], came: int) -> bool:
+    """Return whether the likeliest class came; of equal ones the last is meant."""
+    return max(range(len(probabilities)), key=lambda c: (probabilities[c], c)) == came
+
+
+def squared_error(probabilities: Sequence[float], came: int, binary: bool) -> float:
+    """Return the squared error of the second class' probability (`binary`), else the sum of all classes'."""
+    if binary:
+        return (probabilities[1] - came) ** 2
+    return sum((p - (c == came)) ** 2 for c, p in enumerate(probabilities))
+
+
+def base_rates(counts: Collection[int], binary: bool) -> tuple[float, float]:
+    """Return accuracy and Brier score of a guess by the outcomes' own frequencies; `counts` are those of each class."""
+    total = sum(counts)
+    shares = [count / total for count in counts]
+    spread = 1.0 - sum(share * share for share in shares)
+    return max(shares), spread / 2 if binary else spread
+
+
 @dataclass
 class Tally:
     """Running sums of one model's scores."""
@@ -80,31 +100,27 @@ class Tally:
             return
         probabilities, came = found
         self.binary = len(score.prediction) == 1
-        said = max(range(len(probabilities)), key=lambda c: (probabilities[c], c))
-        self.hits += said == came
-        self.recent.append(said == came)
+        hit = right(probabilities, came)
+        self.hits += hit
+        self.recent.append(hit)
         self.counts[came] = self.counts.get(came, 0) + 1
-        if self.binary:
-            self.squares += (probabilities[1] - came) ** 2
-        else:
-            self.squares += sum((p - (c == came)) ** 2 for c, p in enumerate(probabilities))
+        self.squares += squared_error(probabilities, came, self.binary)
 
     def summary(self, model: str, symbol: str | None, pending: int) -> Summary:
         """Return the numbers so far."""
         total = sum(self.counts.values())
         if not total:
             return Summary(model, symbol, self.scored, pending, None, None, None, None, None)
-        shares = [count / total for count in self.counts.values()]
-        spread = 1.0 - sum(share * share for share in shares)
+        base_accuracy, base_brier = base_rates(self.counts.values(), self.binary)
         return Summary(
             model=model,
             symbol=symbol,
             scored=self.scored,
             pending=pending,
             accuracy=self.hits / total,
-            base_rate_accuracy=max(shares),
+            base_rate_accuracy=base_accuracy,
             brier=self.squares / total,
-            base_rate_brier=spread / 2 if self.binary else spread,
+            base_rate_brier=base_brier,
             recent_accuracy=sum(self.recent) / len(self.recent),
         )
 
