@@ -17,6 +17,7 @@ import numpy as np
 
 from lit.streams.errors import UserError
 from lit.trainer.backend import load
+from lit.trainer.hdf5 import leads_outside
 
 MAX_WEIGHTS = 500_000_000
 MAX_CONFIG_BYTES = 16 * 1024 * 1024
@@ -73,14 +74,12 @@ def _check_objects(path: Path, group: Any, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise _refusal(path, "its groups are nested without end")
     for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise _refusal(path, f"{name!r} is a link, which may lead out of the file")
+        if reason := leads_outside(group, name):
+            raise _refusal(path, reason)
         item = group[name]
         if isinstance(item, h5py.Group):
             _check_objects(path, item, depth + 1)
             continue
-        if item.is_virtual or item.external:
-            raise _refusal(path, f"{name!r} has its data outside of the file")
         total += int(np.prod(item.shape, dtype=np.float64)) if item.shape else 1
         if total > MAX_WEIGHTS:
             raise _refusal(path, f"{name!r} has the shape {item.shape}, beyond {MAX_WEIGHTS} numbers")

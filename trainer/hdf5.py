@@ -34,6 +34,16 @@ def open_samples(path: Path) -> h5py.File:
         raise FaultError(f"asset file {path} is not readable as HDF5 ({error}): build it again") from error
 
 
+def leads_outside(group: h5py.Group, name: str) -> str | None:
+    """Say how a member of a group may read what is not in the file; None: it does not."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return f"{name!r} is a link, which may lead out of the file"
+    item = group[name]
+    if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+        return f"{name!r} has its data outside of the file"
+    return None
+
+
 def sample_datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     """Return a file's datasets by name, the first axis of each being the samples.
 
@@ -45,13 +55,11 @@ def sample_datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
     """
     found: dict[str, h5py.Dataset] = {}
     for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise _refusal(path, f"{name!r} is a link, which may lead out of the file")
+        if reason := leads_outside(file, name):
+            raise _refusal(path, reason)
         item = file[name]
         if not isinstance(item, h5py.Dataset):
             raise _refusal(path, f"{name!r} is a group, and samples have none")
-        if item.is_virtual or item.external:
-            raise _refusal(path, f"{name!r} has its data outside of the file")
         _check_size(path, name, item)
         found[name] = item
     return found
