@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 
 class SymbolView(BaseModel):
@@ -31,22 +31,6 @@ class DatasetView(BaseModel):
     symbols: list[SymbolView]
     parts: list[PartView]
     fields: dict[str, str]
-
-
-class TickView(BaseModel):
-    """A tick as `adapter[i]` gives it, but with the exact time as text; adapters may add fields."""
-
-    model_config = ConfigDict(extra="allow")
-
-    index: int
-    timestamp: str
-    symbol: str
-    price: float = Field(alias="Price")
-    volume: float = Field(alias="Volume")
-    sequence: int | None = Field(alias="Seq. No.")
-    session: int
-    qualifiers: str | None = Field(alias="Qualifiers")
-    date_time: str = Field(alias="Date-Time")
 
 
 class IndexView(BaseModel):

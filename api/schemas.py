@@ -259,9 +259,9 @@ class Packet(BaseModel):
     symbol: str
     price: float = Field(alias="Price")
     volume: float = Field(alias="Volume")
-    sequence: int = Field(alias="Seq. No.")
+    sequence: int | None = Field(alias="Seq. No.")
     session: int
-    qualifiers: str = Field(alias="Qualifiers")
+    qualifiers: str | None = Field(alias="Qualifiers")
     date_time: str = Field(alias="Date-Time")
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Response
 
 from lit.api.auth.roles import Role, needs
-from lit.api.dataset_schemas import DatasetView, IndexView, PartView, SearchView, SymbolView, TickView
+from lit.api.dataset_schemas import DatasetView, IndexView, PartView, SearchView, SymbolView
 from lit.api.datasets import Datasets, OpenDataset
+from lit.api.schemas import Packet
 from lit.api.services import Services
 from lit.features.discovery import DEFAULT_COLUMNS, MAX_POINTS, MAX_WINDOW, Covered, Discovery
 from lit.streams.errors import UserError
@@ -143,13 +144,13 @@ def router(services: Services) -> APIRouter:
         }
         return _json(view, _timing(began))
 
-    @routes.get("/packet", response_model=TickView)
+    @routes.get("/packet", response_model=Packet)
     @needs(Role.VIEWER)
     def packet(*, named: OpenDataset = Depends(chosen), index: Annotated[int, Query(ge=0)]) -> Response:
         """Return one tick with all that its adapter keeps."""
         return _packet(named, index)
 
-    @routes.get("/random", response_model=TickView)
+    @routes.get("/random", response_model=Packet)
     @needs(Role.VIEWER)
     def shuffle(named: OpenDataset = Depends(chosen), symbol: Symbol = None, seed: int | None = None) -> Response:
         """Return a tick anywhere in the dataset, each as likely; the same one for the same seed."""

@@ -3437,11 +3437,11 @@ export interface components {
             /** Volume */
             Volume: number;
             /** Seq. No. */
-            "Seq. No.": number;
+            "Seq. No.": number | null;
             /** Session */
             session: number;
             /** Qualifiers */
-            Qualifiers: string;
+            Qualifiers: string | null;
             /** Date-Time */
             "Date-Time": string;
         } & {
@@ -4383,32 +4383,6 @@ export interface components {
             symbol: string;
             /** Ticks */
             ticks: number;
-        };
-        /**
-         * TickView
-         * @description A tick as `adapter[i]` gives it, but with the exact time as text; adapters may add fields.
-         */
-        TickView: {
-            /** Index */
-            index: number;
-            /** Timestamp */
-            timestamp: string;
-            /** Symbol */
-            symbol: string;
-            /** Price */
-            Price: number;
-            /** Volume */
-            Volume: number;
-            /** Seq. No. */
-            "Seq. No.": number | null;
-            /** Session */
-            session: number;
-            /** Qualifiers */
-            Qualifiers: string | null;
-            /** Date-Time */
-            "Date-Time": string;
-        } & {
-            [key: string]: unknown;
         };
         /**
          * Topic
@@ -8810,7 +8784,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TickView"];
+                    "application/json": components["schemas"]["Packet"];
                 };
             };
             /** @description An error */
@@ -8851,7 +8825,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TickView"];
+                    "application/json": components["schemas"]["Packet"];
                 };
             };
             /** @description An error */
