@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from lit.api.errors import NotFoundError
 from lit.api.schemas import DeploymentFile, StreamFile
 from lit.features.intervals import Interval
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -70,9 +71,7 @@ def write(workspace: Workspace, name: str, value: BaseModel) -> None:
     """Write a definition at once: a reader sees the old file or the new one."""
     path = _path(workspace, type(value), name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(value.model_dump_json(indent=2, exclude_unset=True) + "\n")
-    partial.replace(path)
+    write_file(path, f"{value.model_dump_json(indent=2, exclude_unset=True)}\n".encode())
 
 
 def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:

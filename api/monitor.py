@@ -25,6 +25,7 @@ from lit.serving.opening import Deployment
 from lit.serving.partition import HEALTH
 from lit.serving.score_report import ScoreReports
 from lit.streams import topics
+from lit.streams.atomic import write_file
 from lit.streams.clients import consumer
 from lit.streams.dedup import Dedup
 from lit.streams.errors import LitError
@@ -221,9 +222,7 @@ class Monitor:
             self._tell_status(watched)
         if changed:
             kept = {"/".join(key): sorted(watched.book.standing) for key, watched in self._watched.items()}
-            draft = self._file.with_suffix(".partial")
-            draft.write_bytes(msgspec.json.encode(kept))
-            draft.replace(self._file)
+            write_file(self._file, msgspec.json.encode(kept))
 
     def _tell_status(self, watched: Watched) -> None:
         """Publish what became of a deployment's process, when it is something else than before."""

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from lit.api.errors import ConflictError, NotFoundError
-from lit.streams.cached import write_file
+from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.parameters import effective
 from lit.streams.raw_files import free_bytes, raw_path, raw_root
@@ -250,7 +250,7 @@ class Uploads:
                         self.drop(upload)
 
     def _write(self, upload: Upload) -> None:
-        write_file(self._folder / f"{upload.id}.json", msgspec.json.encode(upload))
+        write_file(self._folder / f"{upload.id}.json", msgspec.json.encode(upload), durable=True)
 
     def _part(self, upload_id: str) -> Path:
         return self._folder / f"{upload_id}.part"

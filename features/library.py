@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ import msgspec
 
 from lit.features.feature import Feature
 from lit.features.scripts import Outline, Script, load_script, read_outline
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
+from lit.streams.plugin_files import plugin_files
 from lit.streams.workspace import Workspace, checked_name
 
 
@@ -27,12 +28,8 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
 
 def plugin_scripts() -> Iterator[tuple[str, Path]]:
     """Yield (plugin, script file) of all installed plugins, in order of their names."""
-    spec = importlib.util.find_spec("lit.plugins")
-    roots = spec.submodule_search_locations if spec else None
-    for root in roots or ():
-        for path in sorted(Path(root).glob("*/scripts/*.py")):
-            if not path.stem.startswith("_"):
-                yield path.parent.parent.name, path
+    for path in plugin_files("scripts"):
+        yield path.parent.parent.name, path
 
 
 def script_files(workspace: Workspace) -> dict[str, tuple[str, Path]]:
@@ -83,9 +80,7 @@ def save_script(workspace: Workspace, name: str, source: str) -> Outline:
         return outline
     keep_version(workspace, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{name}.new")
-    fresh.write_text(source, encoding="utf-8")
-    fresh.replace(path)
+    write_file(path, source.encode())
     return outline
 
 
@@ -162,9 +157,7 @@ def save_feature(workspace: Workspace, name: str, script: str, params: Mapping[s
     needs_of(workspace, name, outline.form.features(checked))
     path = _feature_path(workspace, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{name}.new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(_Saved(name, script, checked)), indent=2) + b"\n")
-    fresh.replace(path)
+    write_file(path, msgspec.json.format(msgspec.json.encode(_Saved(name, script, checked)), indent=2) + b"\n")
     return {"name": name, "script": script, "params": checked}
 
 

@@ -25,6 +25,7 @@ from lit.features.library import (
 )
 from lit.features.scripts import Outline, read_outline
 from lit.features.trial import payload
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -146,9 +147,7 @@ def keep_verdict(workspace: Workspace, name: str, features: Described, verdict: 
     """Write what was said of a feature, and of what exactly."""
     path = _verdict_path(workspace, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{name}.new")
-    fresh.write_bytes(msgspec.json.encode({"basis": _basis(features), "verdict": verdict}))
-    fresh.replace(path)
+    write_file(path, msgspec.json.encode({"basis": _basis(features), "verdict": verdict}))
 
 
 def keep_judged(workspace: Workspace, name: str, verdict: Mapping[str, Any]) -> None:

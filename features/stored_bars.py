@@ -27,6 +27,8 @@ import numpy as np
 from lit.features.bars import NO_BARS, BarBuilder, Bars, BarState
 from lit.features.intervals import FIXED_UNITS, Interval, TimeGrid
 from lit.features.stored_ticks import Kept, StoredTicks
+from lit.features.window import rows_asked
+from lit.streams.atomic import write_file
 from lit.streams.tick import END_OF_TIME, Int64Array
 
 log = logging.getLogger(__name__)
@@ -80,15 +82,7 @@ class StoredBars:
             bars, open_first = self._all, None
         else:
             bars, open_first = self._near(positions, count, future, prevent_lookahead_bias)
-        held = np.searchsorted(bars.first_index, positions, side="right") - 1
-        if open_first is not None:
-            held = held + (positions >= open_first)
-        if future:
-            first = held + int(prevent_lookahead_bias)
-            stop = first + count
-        else:
-            stop = held + int(not prevent_lookahead_bias)
-            first = stop - count
+        _, first, stop = rows_asked(bars, open_first, positions, count, future, prevent_lookahead_bias)
         return bars, np.clip(first, 0, len(bars)), np.clip(stop, 0, len(bars))
 
     @property
@@ -256,7 +250,5 @@ class StoredBars:
         made = make()
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_suffix(f".{threading.get_ident()}.part")
-            part.write_bytes(encode(made))
-            part.replace(self._file)
+            write_file(self._file, encode(made))
         return made

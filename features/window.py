@@ -38,6 +38,26 @@ class NeedMoreData(BaseException):  # no `except Exception` of a script may swal
         self.served = served
 
 
+def rows_asked(
+    bars: Bars, open_first: int | None, indices: Int64Array, count: int, future: bool, prevent_lookahead_bias: bool
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Return which row holds each index, and the rows first…stop that `get_bars` means; they may be outside of `bars`.
+
+    Parameters
+    ----------
+    open_first
+        First index of the bar that follows the last row and is not closed; None: there is none.
+    """
+    held = np.searchsorted(bars.first_index, indices, side="right") - 1
+    if open_first is not None:
+        held = held + (indices >= open_first)
+    if future:
+        first = held + int(prevent_lookahead_bias)
+        return held, first, first + count
+    stop = held + int(not prevent_lookahead_bias)
+    return held, stop - count, stop
+
+
 class BarWindow:
     """Closed bars of one interval, as far back as they are kept, and which of them an index means.
 
@@ -117,15 +137,7 @@ class BarWindow:
         bars = self.bars
         known = len(bars)
         inside = (indices >= 0) & (indices < self._next_index)
-        held = np.searchsorted(bars.first_index, indices, side="right") - 1
-        if (open_first := self._builder.open_first) is not None:
-            held = held + (indices >= open_first)
-        if future:
-            first = held + int(prevent_lookahead_bias)
-            stop = first + count
-        else:
-            stop = held + int(not prevent_lookahead_bias)
-            first = stop - count
+        held, first, stop = rows_asked(bars, self._builder.open_first, indices, count, future, prevent_lookahead_bias)
         if not self._ended:
             lacking = (indices >= 0) & ((stop > known) | (indices >= self._next_index))
             if lacking.any():

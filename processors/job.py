@@ -17,6 +17,7 @@ from lit.features.feature import Feature
 from lit.features.schema import Schema
 from lit.features.scripts import load_script
 from lit.streams import topics
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 
@@ -267,6 +268,4 @@ def write_job(logs: Path, job: FrozenJob) -> None:
     """Write a job into its build's folder, whole or not at all."""
     content = msgspec.json.format(msgspec.json.encode(job), indent=2)
     for name in (f"{job.schema.name}.json", "job.json"):
-        part = logs / f".{name}.part"
-        part.write_bytes(content)
-        part.replace(logs / name)
+        write_file(logs / name, content)

@@ -13,6 +13,7 @@ import msgspec
 
 from lit.processors.job import FrozenJob, build_numbers, last_build, load_job, logs_folder
 from lit.processors.watch import WorkerReport
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 
@@ -122,9 +123,7 @@ class Meter:
         progress = BuildProgress(
             stage, done, total, detail, samples, rate, eta, [_view(one) for one in reports], time.time()
         )
-        part = self._path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(progress))
-        part.replace(self._path)
+        write_file(self._path, msgspec.json.encode(progress))
         return progress
 
 
@@ -185,9 +184,7 @@ def is_driven(logs: Path) -> bool:
 
 def write_status(logs: Path, text: str) -> None:
     """Write `status.txt`."""
-    part = logs / ".status.part"
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(logs / "status.txt")
+    write_file(logs / "status.txt", f"{text}\n".encode())
 
 
 def read_progress(logs: Path) -> BuildProgress | None:

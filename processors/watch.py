@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ class Watch(threading.Thread):
             time.time() - (time.monotonic() - doing.since) if doing else 0.0,
             int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize(),
         )
-        part = self._path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(report))
-        part.replace(self._path)
+        write_file(self._path, msgspec.json.encode(report))
 
     def _judge(self) -> None:
         for build in self._worker.builds:

@@ -12,6 +12,7 @@ import msgspec
 
 from lit.processors.job import FrozenJob
 from lit.processors.watch import WorkerReport
+from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.tick import iso
 from lit.streams.workspace import Workspace
@@ -138,9 +139,7 @@ class WorkerPool:
             entry.status, entry.ended = status or f"exit {process.returncode}", _now()
 
     def _write(self) -> None:
-        part = self._logs / ".pids.part"
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self._entries), indent=1))
-        part.replace(self._logs / "pids.json")
+        write_file(self._logs / "pids.json", msgspec.json.format(msgspec.json.encode(self._entries), indent=1))
 
     def _failure(self, code: int) -> UserError | FaultError:
         log = self._logs / "workflow.log"

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import LitError, UserError
 from lit.streams.tick import Float64Array, Int64Array
 from lit.streams.workspace import Workspace
@@ -125,9 +126,7 @@ def reference_for(workspace: Workspace, item: Any) -> Reference | None:
         log.warning("drift of %s is not watched: its training asset is not there (%s)", item.name, error)
         return None
     made = reference_of(asset.digest, {spec.name: list(spec.columns) for spec in item.inputs}, values)
-    draft = kept.with_name(".draft.reference.json")
-    draft.write_bytes(msgspec.json.encode(made))
-    draft.replace(kept)
+    write_file(kept, msgspec.json.encode(made))
     return made
 
 

@@ -19,6 +19,7 @@ from lit.serving.alerts import Rules
 from lit.serving.config import SHADOW, DeploymentConfig
 from lit.serving.drift import reference_for
 from lit.serving.predictions import Model
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -102,9 +103,7 @@ def save_deployment(workspace: Workspace, deployment: Deployment) -> Path:
     """Write a deployment's file."""
     deployment.check()
     path = deployment_path(workspace, deployment.name)
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(deployment), indent=4))
-    draft.replace(path)
+    write_file(path, msgspec.json.format(msgspec.json.encode(deployment), indent=4))
     return path
 
 

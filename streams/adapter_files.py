@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lit.streams.cached import write_file
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.parameters import Parameter, declared
-from lit.streams.sources import known_adapters, parsed_source, shipped_adapters, shipped_template
+from lit.streams.sources import known_adapters, missing_adapter, parsed_source, shipped_adapters, shipped_template
 from lit.streams.workspace import Workspace, checked_name
 
 #: `shipped`: not copied yet, or equal to what is shipped; `edited`: the team's copy differs; `own`: the team's alone.
@@ -49,8 +49,7 @@ def adapter_info(workspace: Workspace, name: str) -> AdapterInfo:
     shipped = shipped_adapters().get(name)
     path = own if own.is_file() else shipped
     if path is None:
-        known = ", ".join(known_adapters(workspace)) or "none"
-        raise UserError(f"adapter {name!r} does not exist in {own.parent}; known adapters: {known}.")
+        raise missing_adapter(workspace, name)
     source = path.read_bytes()
     origin: Origin = "own" if shipped is None else "shipped" if source == shipped.read_bytes() else "edited"
     text, digest = source.decode(errors="replace"), f"sha256:{hashlib.sha256(source).hexdigest()}"
@@ -76,7 +75,7 @@ def save_adapter(workspace: Workspace, name: str, source: str) -> AdapterInfo:
     declared(tree, f"adapter {path}")
     if not any(isinstance(node, ast.FunctionDef) and node.name == "read" for node in tree.body):
         raise UserError(f"adapter {name!r} defines no read(rows): it turns rows of a file into columns of ticks")
-    write_file(path, source.encode())
+    write_file(path, source.encode(), durable=True)
     return adapter_info(workspace, name)
 
 

@@ -23,6 +23,7 @@ import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from lit.streams.atomic import write_file
 from lit.streams.broker_config import LOG4J2, server_properties
 from lit.streams.errors import FaultError
 from lit.streams.kafka_jars import installed_jars
@@ -109,9 +110,7 @@ class EmbeddedBroker:
         os.close(reader)
         created = psutil.Process(self._process.pid).create_time()
         state = {"bootstrap": bootstrap, "pid": self._process.pid, "create_time": created}
-        scratch = self._state.with_suffix(".tmp")
-        scratch.write_text(json.dumps(state))
-        scratch.replace(self._state)
+        write_file(self._state, json.dumps(state).encode())
         try:
             _wait_answer(bootstrap, START_TIMEOUT, self._process)
         except BaseException as error:

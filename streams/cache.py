@@ -20,7 +20,8 @@ from typing import Any
 
 import msgspec
 
-from lit.streams.cached import CachedFile, begin_path, cached_files, note, write_file
+from lit.streams.atomic import write_file
+from lit.streams.cached import CachedFile, begin_path, cached_files, note
 from lit.streams.errors import FaultError, LitError
 from lit.streams.ingest import FileReport, read_ticks, verified
 from lit.streams.ingest_bytes import SourceFile
@@ -183,7 +184,7 @@ def _begin(workspace: Workspace, origin: str, tail: Tail) -> dict[int, int]:
         begin = {}
     if set(begin) != set(tail.ends) or any(begin[number] > end for number, end in tail.ends.items()):
         begin = dict(tail.ends) if not begin else dict.fromkeys(tail.ends, 0)  # of a topic that was made anew: all
-        write_file(path, msgspec.json.encode(begin))
+        write_file(path, msgspec.json.encode(begin), durable=True)
     return begin
 
 

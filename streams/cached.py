@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.store import TickStore
 from lit.streams.workspace import Workspace
 
@@ -109,16 +108,6 @@ def caching_folder(workspace: Workspace) -> Path:
     return folder
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the new one, also after a crash."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
 def note(workspace: Workspace, entry: CachedFile) -> None:
     """Note what is known of a file."""
     with _locked(workspace):
@@ -126,7 +115,7 @@ def note(workspace: Workspace, entry: CachedFile) -> None:
 
 
 def _write(workspace: Workspace, entries: dict[str, CachedFile]) -> None:
-    write_file(_registry(workspace), msgspec.json.format(msgspec.json.encode(entries), indent=1))
+    write_file(_registry(workspace), msgspec.json.format(msgspec.json.encode(entries), indent=1), durable=True)
 
 
 def _registry(workspace: Workspace) -> Path:

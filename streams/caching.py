@@ -19,8 +19,9 @@ from typing import Any, Literal
 import msgspec
 import psutil
 
+from lit.streams.atomic import write_file
 from lit.streams.cache import CacheProgress, CachingStoppedError, cache_file
-from lit.streams.cached import CachedFile, caching_folder, write_file
+from lit.streams.cached import CachedFile, caching_folder
 from lit.streams.errors import LitError, UserError
 from lit.streams.parameters import effective
 from lit.streams.sources import declared_parameters
@@ -248,7 +249,7 @@ class _Teller:
             pid=os.getpid(),
             created=self._created,
         )
-        write_file(self._path, msgspec.json.encode(status))
+        write_file(self._path, msgspec.json.encode(status), durable=True)
         self._on_status(status)
 
 
@@ -266,7 +267,7 @@ def _locked(workspace: Workspace, wish: Wish) -> Iterator[None]:
 
 def _write_wish(workspace: Workspace, wish: Wish) -> None:
     caching_folder(workspace)
-    write_file(_wish_path(workspace, wish.key), msgspec.json.encode(wish))
+    write_file(_wish_path(workspace, wish.key), msgspec.json.encode(wish), durable=True)
 
 
 def _wish_path(workspace: Workspace, key: str) -> Path:

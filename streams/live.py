@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -55,8 +56,5 @@ def load_stream(workspace: Workspace, name: str) -> Stream:
 def save_stream(workspace: Workspace, name: str, stream: Stream) -> Path:
     """Write a stream's file at once: a reader sees the old one or the new one. It may hold secrets: owner only."""
     path = stream_path(workspace, name)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.touch(0o600)
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(stream), indent=4))
-    fresh.replace(path)
+    write_file(path, msgspec.json.format(msgspec.json.encode(stream), indent=4), mode=0o600)
     return path

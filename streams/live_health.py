@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.tick import Gap, iso
 from lit.streams.workspace import Workspace, checked_name
 
@@ -74,9 +75,7 @@ def health_path(workspace: Workspace, stream: str) -> Path:
 def write_health(path: Path, health: Health) -> None:
     """Write a record at once: a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(msgspec.json.encode(health))
-    fresh.replace(path)
+    write_file(path, msgspec.json.encode(health))
 
 
 def read_health(workspace: Workspace, stream: str) -> Health | None:

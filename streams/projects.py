@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -78,9 +79,7 @@ def save_project(workspace: Workspace, name: str, project: Project) -> Path:
     project.check()
     path = project_path(workspace, name)
     workspace.folder("projects")
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(project), indent=2) + b"\n")
-    fresh.replace(path)
+    write_file(path, msgspec.json.format(msgspec.json.encode(project), indent=2) + b"\n")
     return path
 
 

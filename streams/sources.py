@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import LitError, UserError
 from lit.streams.ingest_bytes import COMMA, Dialect
 from lit.streams.parameters import Parameter, declared, digest_with, effective, taken_by
+from lit.streams.plugin_files import plugin_files
 from lit.streams.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
@@ -86,18 +87,12 @@ class Adapter:
 
 def shipped_adapters() -> dict[str, Path]:
     """Return name → file of the adapters that come with the installed plugins."""
-    return {file.stem: file for file in _shipped("*.py") if not file.stem.startswith("_")}
+    return {file.stem: file for file in plugin_files("adapters")}
 
 
 def shipped_template() -> Path:
     """Return the file that a new adapter begins as."""
-    return _shipped("_template.py")[0]
-
-
-def _shipped(pattern: str) -> list[Path]:
-    spec = importlib.util.find_spec("lit.plugins")
-    roots = (spec.submodule_search_locations or []) if spec else []
-    return sorted(file for root in roots for file in Path(root).glob(f"*/adapters/{pattern}"))
+    return plugin_files("adapters", "_template.py")[0]
 
 
 def known_adapters(workspace: Workspace) -> list[str]:
@@ -115,6 +110,12 @@ def adapter_for(path: Path) -> str:
     return next((adapter for suffix, adapter in by_suffix.items() if name.endswith(suffix)), "refinitiv")
 
 
+def missing_adapter(workspace: Workspace, name: str) -> UserError:
+    """Return the error that says which adapters there are instead."""
+    known = ", ".join(known_adapters(workspace)) or "none"
+    return UserError(f"adapter {name!r} does not exist in {workspace.path('adapters')}; known adapters: {known}.")
+
+
 def adapter_path(workspace: Workspace, name: str) -> Path:
     """Return the team's file of an adapter; a shipped one is copied there first.
 
@@ -127,12 +128,9 @@ def adapter_path(workspace: Workspace, name: str) -> Path:
     if not path.is_file():
         shipped = shipped_adapters().get(name)
         if shipped is None:
-            known = ", ".join(known_adapters(workspace)) or "none"
-            raise UserError(f"adapter {name!r} does not exist in {path.parent}; known adapters: {known}.")
+            raise missing_adapter(workspace, name)
         workspace.folder("adapters")
-        fresh = path.with_name(f".{name}.new")
-        fresh.write_bytes(shipped.read_bytes())
-        fresh.replace(path)
+        write_file(path, shipped.read_bytes())
     return path
 
 

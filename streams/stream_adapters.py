@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.form import Form, read_form
+from lit.streams.plugin_files import plugin_files
 from lit.streams.sequence import Numbering
 from lit.streams.sources import adapter_error
 from lit.streams.workspace import Workspace, checked_name
@@ -96,10 +97,7 @@ class StreamAdapter:
 
 def shipped_stream_adapters() -> dict[str, Path]:
     """Return name → file of the stream adapters that come with the installed plugins."""
-    spec = importlib.util.find_spec("lit.plugins")
-    roots = (spec.submodule_search_locations or []) if spec else []
-    files = (file for root in roots for file in Path(root).glob("*/streams/*.py"))
-    return {file.stem: file for file in sorted(files) if not file.stem.startswith("_")}
+    return {file.stem: file for file in plugin_files("streams")}
 
 
 def known_stream_adapters(workspace: Workspace) -> list[str]:
@@ -123,9 +121,7 @@ def stream_adapter_path(workspace: Workspace, name: str) -> Path:
             known = ", ".join(known_stream_adapters(workspace)) or "none"
             raise UserError(f"stream adapter {name!r} does not exist in {path.parent}; known ones: {known}.")
         workspace.folder("adapters", "streams")
-        fresh = path.with_name(f".{name}.new")
-        fresh.write_bytes(shipped.read_bytes())
-        fresh.replace(path)
+        write_file(path, shipped.read_bytes())
     return path
 
 

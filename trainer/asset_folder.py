@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.filelock import LOCK, locked
 from lit.streams.workspace import Workspace, is_name
@@ -158,12 +159,7 @@ def _append(log: Path, line: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name}.draft")
-    with draft.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
+    write_file(path, content, durable=True)
     _sync(path.parent)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from lit.streams.atomic import write_file
 from lit.streams.errors import LitError
 from lit.trainer.asset import Asset
 from lit.trainer.asset_folder import PARTS
@@ -75,6 +75,4 @@ def _identify(path: Path) -> _Of:
 
 
 def _keep(folder: Path, kept: _Kept) -> None:
-    draft = folder / f".{FILE}.{os.getpid()}.draft"
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1))
-    draft.replace(folder / FILE)
+    write_file(folder / FILE, msgspec.json.format(msgspec.json.encode(kept), indent=1))

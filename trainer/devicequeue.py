@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from lit.streams.atomic import write_file
 from lit.streams.workspace import checked_name
 from lit.trainer.processfolder import lives
 
@@ -67,7 +68,5 @@ def _take_ticket(folder: Path, name: str) -> Path:
         numbers = [int(path.stem) for path in folder.glob("*.ticket")]
         path = folder / f"{max(numbers, default=0) + 1:012d}.ticket"
         content = {"pid": os.getpid(), "create_time": psutil.Process().create_time(), "name": name}
-        draft = folder / f"{os.getpid()}.draft"
-        draft.write_text(json.dumps(content), "utf-8")
-        draft.replace(path)
+        write_file(path, json.dumps(content).encode())
         return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 import psutil
 
+from lit.streams.atomic import write_file
 from lit.streams.tick import iso_ms
 from lit.trainer.environment import child_environment
 
@@ -43,12 +43,7 @@ class ProcessFolder(ABC):
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder as a whole: readers see the old or the new one."""
-        draft = self.path / f".{name}.draft"
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(self.path / name)
+        write_file(self.path / name, text.encode(), durable=True)
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file of the folder."""

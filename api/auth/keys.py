@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import threading
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from lit.api.auth.roles import Principal, Role
+from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.workspace import checked_name
 
@@ -115,13 +115,7 @@ class KeyStore:
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file at once, readable by its owner alone."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_file(path, content, durable=True, mode=0o600)
 
 
 def _admin_token(path: Path) -> str:
