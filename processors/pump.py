@@ -92,8 +92,9 @@ class Pump:
         try:
             starts, ends = self._bounds(reader)
             while starts and self._sequences:
+                awaited = {symbol: len(sequence.pieces) for symbol, sequence in self._sequences.items()}
                 self._pass_over(reader, starts, ends, on_batch)
-                starts = self._next_starts()
+                starts = self._next_starts(awaited)
             self._sender.finish()
         except KafkaException as error:
             self._sender.abandon()
@@ -111,12 +112,16 @@ class Pump:
         spans = {number: span for number, span in spans.items() if span[0] < span[1]}
         return {n: low for n, (low, _) in spans.items()}, {n: high for n, (_, high) in spans.items()}
 
-    def _next_starts(self) -> dict[int, int]:
-        """Return where to read again for pieces that were met before their turn."""
+    def _next_starts(self, awaited: dict[str, int]) -> dict[int, int]:
+        """Return where to read again for pieces that were met before their turn.
+
+        A symbol whose first piece did not get whole in a whole pass has a hole there: another pass would not fill it.
+        """
         starts: dict[int, int] = {}
-        for sequence in self._sequences.values():
-            for partition, offset in sequence.skipped.items():
-                starts[partition] = min(offset, starts.get(partition, offset))
+        for symbol, sequence in self._sequences.items():
+            if len(sequence.pieces) < awaited[symbol]:
+                for partition, offset in sequence.skipped.items():
+                    starts[partition] = min(offset, starts.get(partition, offset))
             sequence.skipped.clear()
         return starts
 
