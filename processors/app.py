@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import faust
+from faust.tables.manager import TableManager
+from faust.transport.drivers import aiokafka
 
 from lit.streams.errors import LitError
 
@@ -29,6 +31,32 @@ STOP_SECONDS = 10.0
 BUFFERED_BLOCKS = 64
 #: A partition's share of a fetch: some twenty blocks. A larger message comes all the same, alone (KIP-74).
 FETCH_BYTES = 4 * 1024 * 1024
+#: How long a fetch may wait for data. A partition that got data meanwhile waits as long if it is not in that fetch
+#: (one is under way at a time for each broker), so Faust's own 1.5 s would hold it up.
+FETCH_WAIT_MS = 50
+
+
+class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts; Faust has no setting for it
+        return consumer
+
+
+class _Consumer(aiokafka.Consumer):  # type: ignore[misc]
+    def _new_consumer_thread(self) -> Any:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(aiokafka.Transport):  # type: ignore[misc]
+    Consumer = _Consumer
+
+
+class _NoTables(TableManager):  # type: ignore[misc]
+    async def on_start(self) -> None:
+        """Start at once: Faust waits a second here for tables to come."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -36,6 +64,9 @@ class App(faust.App):  # type: ignore[misc]
 
     def _create_directories(self) -> None:
         pass
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
 
 
 def create_app(app_id: str, bootstrap: str) -> App:
@@ -46,6 +77,7 @@ def create_app(app_id: str, bootstrap: str) -> App:
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
+        TableManager=_NoTables,
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -98,7 +130,10 @@ def end_process(error: BaseException) -> None:
 
 def run(app: faust.App, until: Callable[[], Awaitable[None]] | None = None) -> None:
     """Run a processor until SIGTERM or Ctrl-C, or until `until` returns; then stop it cleanly."""
-    asyncio.run(_run(app, until))
+    try:
+        asyncio.run(_run(app, until))
+    except Exception as error:
+        end_process(error)  # what Faust started before it failed would keep the process alive
 
 
 async def _run(app: faust.App, until: Callable[[], Awaitable[None]] | None) -> None:
