@@ -21,6 +21,7 @@ from lit.features.intervals import Interval
 from lit.processors.delivery import read_messages, read_ticks
 from lit.processors.job import FrozenJob, frozen_features
 from lit.processors.live_features import LiveFeatures, recomputed
+from lit.processors.merge import PARTS
 from lit.streams import topics
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, FeatureVector, decode_bars, encode_json
@@ -128,8 +129,8 @@ def _published(bootstrap: str, topic: str, partition: int) -> dict[str, list[Bar
 def _parts(workspace: Workspace, schema: str) -> Sequence[Path]:
     root = workspace.path("assets", schema)
     for folder in (root, root / "queue"):
-        if (folder / "train.h5").exists():
-            return [folder / "train.h5", folder / "test.h5"]
+        if found := [path for part in PARTS if (path := folder / f"{part}.h5").exists()]:
+            return found
     raise UserError(f"asset {schema!r} has not been built: `lit build {schema}` builds it")
 
 
