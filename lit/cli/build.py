@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     builds.command("show")(show)
     builds.command("log")(log)
     builds.command("diff")(diff)
+    builds.command("clean")(clean)
     app.add_typer(builds, name="build")
 
 
@@ -197,6 +198,27 @@ def diff(before: Build, after: Build, team: Team = "demo", as_json: AsJson = Fal
     workspace = _workspace(team)
     numbers = [find_build(workspace, name) for name in (before, after)]
     tell_changes(build_differences(workspace, *numbers), as_json)
+
+
+def clean(
+    schemas: Annotated[list[str] | None, typer.Argument(help="schemas; none: show what is kept")] = None,
+    team: Team = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Free the disk space of what builds keep for later ones; assets stay. Without a schema: show how much it is."""
+    import msgspec
+
+    from lit.processors import cleanup
+
+    workspace = _workspace(team)
+    found = [cleanup.clean(workspace, name) for name in schemas] if schemas else cleanup.kept_chunks(workspace)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    for one in found:
+        typer.echo(f"{one.schema}: {one.bytes / 1e6:,.1f} MB in {one.files:,} files {'freed' if schemas else 'kept'}")
+    if not found:
+        typer.echo("nothing is kept")
 
 
 def _workspace(team: str) -> Workspace:
