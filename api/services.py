@@ -137,6 +137,19 @@ class Services:
         begin = f"lit.{team}.bars.{stream}.".replace(" ", "_")
         return sorted(found | {n.removeprefix(begin) for n in self.broker.names() if n.startswith(begin)})
 
+    def publishes(self, team: str, stream: str, interval: str) -> bool:
+        """Tell whether a stream publishes bars of an interval; of one that is not known, Kafka is asked again.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such stream.
+        """
+        if interval in self.intervals(team, stream):
+            return True
+        self.broker.forget()
+        return interval in self.intervals(team, stream)
+
     def symbols(self, team: str, stream: str) -> list[str]:
         """Return the symbols of a stream: those stored, and those seen live."""
         stored = {segment.symbol for segment in self.stores.team(team).segments(stream)}

@@ -1,7 +1,8 @@
 """Bars of intervals that nobody publishes, computed by the kernel from a stream's stored ticks, on request.
 
 A stream's own intervals come from their topics, with every update; these grow as their ticks reach the store and are
-read again. They are the bars that the topic would have: a watermark only tells earlier that one is closed.
+read again. They are the bars that the topic would have: a watermark only tells earlier that one is closed. Who watches
+one live goes on from the state that comes with them (`lit.api.live.computed`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from lit.features.bars import BarBuilder
+from lit.features.bars import BarBuilder, BarState
 from lit.features.intervals import Interval
 from lit.streams.records import Bar
 from lit.streams.store import Stores
@@ -36,8 +37,8 @@ class StreamBars:
         self._series: OrderedDict[tuple[str, str, str, str], _Series] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, team: str, stream: str, symbol: str, interval: Interval) -> list[Bar]:
-        """Return the closed bars so far, oldest first, the newest 20,000 at the most."""
+    def read(self, team: str, stream: str, symbol: str, interval: Interval) -> tuple[list[Bar], BarState]:
+        """Return the closed bars so far, oldest first, the newest 20,000 at the most; and where they stop."""
         key = team, stream, symbol, str(interval)
         with self._lock:
             series = self._series.setdefault(key, _Series(BarBuilder(interval)))
@@ -50,5 +51,5 @@ class StreamBars:
                 first = series.builder.next_index
                 block = store.window(stream, symbol, first, first + TICKS)
                 if not len(block) or block.first_index != first:  # no more, or the first are gone from the store
-                    return list(series.bars)
+                    return list(series.bars), series.builder.state
                 series.bars.extend(series.builder.update(block).records(symbol, interval))

@@ -93,12 +93,16 @@ class FormingBars:
 
     def row(self, key: Key) -> Forming | None:
         """Return the open bar, or None if none is open."""
-        builder = self._builders[key]
-        rows = builder.forming()
-        if not len(rows):
-            return None
-        bar = next(iter(rows.records(key[1], key[0])))
-        return Forming(**msgspec.structs.asdict(bar), last_timestamp=iso(builder.state.ints[1]))
+        return forming_row(key, self._builders[key])
+
+
+def forming_row(key: Key, builder: BarBuilder) -> Forming | None:
+    """Return a builder's open bar, or None if none is open."""
+    rows = builder.forming()
+    if not len(rows):
+        return None
+    bar = next(iter(rows.records(key[1], key[0])))
+    return Forming(**msgspec.structs.asdict(bar), last_timestamp=iso(builder.state.ints[1]))
 
 
 def builder_after(bar: Bar, interval: Interval) -> BarBuilder:

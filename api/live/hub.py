@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from lit.api.errors import NotFoundError
-from lit.api.live.reader import Batch, Kind, StreamReader
+from lit.api.live.forming import Key
+from lit.api.live.reader import Batch, Computed, Kind, StreamReader
 from lit.api.live.view import StreamView
 from lit.api.services import Services
+from lit.api.stream_bars import StreamBars
+from lit.features.intervals import Interval
 from lit.streams import topics
-from lit.streams.errors import FaultError
+from lit.streams.errors import FaultError, UserError
 
 #: Reading a stream's history to its end; then the answer is "try again", while reading goes on.
 OPEN_SECONDS = 30.0
+#: Series (interval and symbol) that one stream computes for its clients, beside the bars that workers publish.
+COMPUTED = 64
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Hub:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.stored = StreamBars(services.stores)
         self._followed: dict[tuple[str, str], Followed] = {}
         self._asked: set[tuple[str, str, Kind]] = set()
 
@@ -58,18 +64,67 @@ class Hub:
             if (team, stream, kind) not in self._asked:  # another request may have been faster
                 self._asked.add((team, stream, kind))
                 followed.reader.add(kind)
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                for kind in kinds:
-                    await followed.view.ready(kind).wait()
-        except TimeoutError as error:
-            raise FaultError(f"stream {stream!r} is still being read, or Kafka does not answer: try again") from error
+        await self._read(followed.view, stream, kinds)
         return followed.view
+
+    async def open_any(self, team: str, stream: str, symbol: str, interval: str, deployment: str | None) -> StreamView:
+        """Return the view of a stream whose bars of a symbol are followed, also of an interval that nobody publishes.
+
+        Raises
+        ------
+        NotFoundError
+            If the stream or the deployment does not exist.
+        UserError
+            If too many such intervals are watched.
+        FaultError
+            If reading takes too long.
+        """
+        kind: Kind = ("computed", interval, symbol)
+        computed = (team, stream, kind) in self._asked
+        if not computed and await run_in_threadpool(self._services.publishes, team, stream, interval):
+            return await self.open(team, stream, interval, deployment)
+        view = await self.open(team, stream, None, deployment)
+        if not computed:
+            await run_in_threadpool(self._prepare, team, stream, None, None)
+            bars, state = await run_in_threadpool(self.stored.read, team, stream, symbol, Interval.parse(interval))
+            if (team, stream, kind) not in self._asked:  # another request may have been faster
+                self._make_room(team, stream, view)
+                self._asked.add((team, stream, kind))
+                self._follow(team, stream).reader.add(Computed((interval, symbol), bars, state))
+        await self._read(view, stream, [kind])
+        return view
+
+    def _make_room(self, team: str, stream: str, view: StreamView) -> None:
+        """Forget the computed series that nobody watches, if there are many."""
+        series = [asked for asked in self._asked if asked[:2] == (team, stream) and asked[2][0] == "computed"]
+        if len(series) < COMPUTED:
+            return
+        view.forget_idle()
+        for asked in series:
+            key: Key = (asked[2][1], asked[2][2])
+            if not view.watched(key):
+                self._asked.discard(asked)
+                self._follow(team, stream).reader.drop(key)
+                view.forget(key)
+                series = series[1:]
+        if len(series) >= COMPUTED:
+            raise UserError(
+                f"{COMPUTED} intervals that stream {stream!r} does not publish are watched: close some of them, or let "
+                "the stream publish one (`lit stream set … --interval`)"
+            )
 
     def symbols(self, team: str, stream: str) -> frozenset[str]:
         """Return the symbols seen in a stream, if it is followed; any thread may ask."""
         followed = self._followed.get((team, stream))
         return followed.view.symbols if followed else frozenset()
+
+    async def _read(self, view: StreamView, stream: str, kinds: list[Kind]) -> None:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                for kind in kinds:
+                    await view.ready(kind).wait()
+        except TimeoutError as error:
+            raise FaultError(f"stream {stream!r} is still being read, or Kafka does not answer: try again") from error
 
     async def close(self) -> None:
         """Stop reading."""

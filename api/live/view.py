@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lit.api.live.channel import Channel
 from lit.api.live.forming import Forming, Key
-from lit.api.live.reader import Batch, Kind
+from lit.api.live.reader import Batch, Computed, Kind
 from lit.serving.score_summary import ScoreBook, Summary
 from lit.streams.records import Bar, Prediction, Score
 
@@ -49,6 +49,8 @@ class StreamView:
 
     def apply(self, batch: Batch) -> None:
         """Take what the reader read."""
+        for series in batch.begun:
+            self._begin(series)
         for bar in batch.bars:
             self._bar(bar)
         for key, forming in batch.forming.items():
@@ -64,11 +66,15 @@ class StreamView:
 
     def channel(self, key: ChannelKey) -> Channel:
         """Return the channel of that key, made if there is none."""
-        now = time.monotonic()
-        for other, channel in list(self._channels.items()):
-            if not channel.clients and now - channel.idle_since > IDLE_SECONDS:
-                del self._channels[other]
+        self.forget_idle()
         return self._channels.setdefault(key, Channel(secrets.token_hex(6)))
+
+    def forget_idle(self) -> None:
+        """Drop the channels that nobody came back to."""
+        now = time.monotonic()
+        for key, channel in list(self._channels.items()):
+            if not channel.clients and now - channel.idle_since > IDLE_SECONDS:
+                del self._channels[key]
 
     def snapshot(self, key: ChannelKey) -> dict[str, Any]:
         """Return the whole picture of a channel as of now: the newest bars, and what all models said of them."""
@@ -90,9 +96,26 @@ class StreamView:
         following = closed[-1].ordinal + 1 if closed else 0
         return found if found is not None and found.ordinal == following else None
 
+    def watched(self, key: Key) -> bool:
+        """Tell whether anybody watches a symbol's bars of an interval, or may come back to them."""
+        return bool(self._watching(*key))
+
+    def forget(self, key: Key) -> None:
+        """Drop a computed series."""
+        self.bars.pop(key, None)
+        self._forming.pop(key, None)
+        self._ready.pop(("computed", *key), None)
+
+    def _begin(self, series: Computed) -> None:
+        self.bars[series.key] = deque(series.bars, maxlen=KEPT)
+        self.symbols |= {series.key[1]}
+
     def _bar(self, bar: Bar) -> None:
         key = bar.interval, bar.symbol
-        self.bars.setdefault(key, deque(maxlen=KEPT)).append(bar)
+        kept = self.bars.setdefault(key, deque(maxlen=KEPT))
+        if kept and bar.ordinal <= kept[-1].ordinal:
+            return  # of a computed series that a worker publishes by now
+        kept.append(bar)
         if bar.symbol not in self.symbols:
             self.symbols |= {bar.symbol}
         for channel in self._watching(*key):

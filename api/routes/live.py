@@ -42,7 +42,7 @@ def router(services: Services, hub: Hub) -> APIRouter:
         await websocket.accept()
         try:
             name = str(Interval.parse(interval))
-            view = await hub.open(team, stream, name, deployment)
+            view = await hub.open_any(team, stream, symbol, name, deployment)
         except LitError as error:
             await websocket.send_text(encode(0, "error", detail=str(error)))
             await websocket.close(NOT_FOUND if error.exit_code == 2 else RESTART, str(error)[:100])

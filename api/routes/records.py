@@ -16,7 +16,6 @@ from lit.api.live.hub import Hub
 from lit.api.live.view import SHOWN, Said
 from lit.api.schemas import Bars, DeploymentFile, Packet, Predictions, Scores, answers
 from lit.api.services import Services
-from lit.api.stream_bars import StreamBars
 from lit.features.intervals import Interval
 from lit.serving.score_summary import Summary
 from lit.streams.errors import UserError
@@ -33,7 +32,6 @@ Before = Annotated[int | None, Query(ge=0)]
 def router(services: Services, hub: Hub) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}", tags=["records"])
-    others = StreamBars(services.stores)
 
     @routes.get("/streams/{stream}/bars", responses=answers(Bars))
     @needs(Role.VIEWER)
@@ -50,11 +48,11 @@ def router(services: Services, hub: Hub) -> APIRouter:
         Of an interval that the stream does not publish they are computed from its stored ticks.
         """
         wanted = Interval.parse(interval)
-        if await run_in_threadpool(_published, services, team, stream, str(wanted)):
+        if await run_in_threadpool(services.publishes, team, stream, str(wanted)):
             view = await hub.open(team, stream, str(wanted))
             kept = list(view.bars.get((str(wanted), symbol), ()))
         else:
-            kept = await run_in_threadpool(others.read, team, stream, symbol, wanted)
+            kept, _ = await run_in_threadpool(hub.stored.read, team, stream, symbol, wanted)
         found = [bar for bar in kept if before is None or bar.ordinal < before]
         return _json(Bars(found[-limit:]))
 
@@ -104,14 +102,6 @@ def router(services: Services, hub: Hub) -> APIRouter:
         return _json(Scores(_last(view.scores, name, symbol, limit, before), summary))
 
     return routes
-
-
-def _published(services: Services, team: str, stream: str, interval: str) -> bool:
-    """Whether a stream publishes bars of an interval; one that is not known is asked for again."""
-    if interval in services.intervals(team, stream):
-        return True
-    services.broker.forget()
-    return interval in services.intervals(team, stream)
 
 
 def _last(
