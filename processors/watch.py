@@ -5,9 +5,11 @@ The report is a small file, `logs/{build}/workers/{host}-{pid}.json`, which whoe
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("data_worker")
 
 _EVERY_SECONDS = 0.25
+#: Asks a worker that does not answer where it is; it ends over that.
+TELL = signal.SIGVTALRM
 #: Lines a second of scripts' own logging that are kept.
 LINES_A_SECOND = 50
 
@@ -133,6 +137,11 @@ class Watch(threading.Thread):
             f"samples from {build.symbol} tick {index} on, feature {feature!r}: script {script!r}{line} takes longer "
             f"than {self._seconds:g} s: let it do less at a sample, or allow more with --script-seconds"
         )
+
+
+def tell_when_asked() -> None:
+    """Let `TELL` print where each thread is and end the process, even if native code never lets Python run again."""
+    faulthandler.register(TELL, chain=True)
 
 
 def limit_memory(size: int) -> None:

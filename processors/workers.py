@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from lit.processors.job import FrozenJob
-from lit.processors.watch import WorkerReport
+from lit.processors.watch import TELL, WorkerReport
 from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
 from lit.streams.tick import iso
@@ -19,9 +20,11 @@ from lit.streams.workspace import Workspace
 
 #: A feature worker that crashed is started again this often; its finished chunks are kept.
 RESTARTS = 3
-#: A worker whose report is older than this, its start excepted, does not even run its watch any more.
+#: A worker that told nothing for so long beyond what a script may take does not even run its watch any more.
 SILENT_SECONDS = 30.0
 _TAIL_BYTES = 64 * 1024
+#: How long a worker may take to tell where it hangs.
+_TELL_SECONDS = 5.0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -61,6 +64,7 @@ class WorkerPool:
         self._workspace, self._job, self._logs = workspace, job, logs
         self._bootstrap, self._limits = bootstrap, limits
         self._restarts = 0
+        self._begun: dict[int, float] = {}
         self._entries = {str(os.getpid()): ProcessEntry("build", "running", _now())}
         self._processes = [self._start() for _ in range(count)]
         self._write()
@@ -82,9 +86,10 @@ class WorkerPool:
             If workers keep crashing.
         """
         for number, process in enumerate(self._processes):
-            if process.poll() is None and not self._hangs(process):
+            held = process.poll() is None and self._ended_by_script(process)
+            if process.poll() is None:
                 continue
-            code = process.wait()
+            code = UserError.exit_code if held else process.wait()
             self._ended(process)
             if code in (1, 2) or self._restarts == RESTARTS:
                 raise self._failure(code)
@@ -119,19 +124,39 @@ class WorkerPool:
                 stdin=subprocess.DEVNULL,
             )
         self._entries[str(process.pid)] = ProcessEntry("data_worker", "running", _now())
+        self._begun[process.pid] = time.time()
         return process
 
-    def _hangs(self, process: subprocess.Popen[bytes]) -> bool:
-        """Kill a worker whose watch is silent: native code that never lets Python run again."""
+    def _ended_by_script(self, process: subprocess.Popen[bytes]) -> bool:
+        """End a worker that gives no sign, as in native code that holds Python; returns whether a script does so."""
         report = next((one for one in self.reports() if one.pid == process.pid), None)
         allowed = self._limits.script_seconds + SILENT_SECONDS
-        if report is None or time.time() - report.updated < allowed:
+        if time.time() - (report.updated if report else self._begun[process.pid]) < allowed:
             return False
-        process.kill()
-        what = f"feature {report.feature!r} holds the process" if report.feature else "it does not answer"
+        begin = (self._logs / "workflow.log").stat().st_size
+        process.send_signal(TELL)
+        try:
+            process.wait(_TELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        place = self._told_place(begin)
         with (self._logs / "workflow.log").open("a") as log:
+            what = place or "it does not answer"
             log.write(f"lit: worker {process.pid} was ended after {allowed:.0f} s without a sign: {what}\n")
-        return True
+        return bool(place)
+
+    def _told_place(self, begin: int) -> str:
+        """Return which feature a worker told to be in, in the log from byte `begin` on; empty: in none."""
+        with (self._logs / "workflow.log").open("rb") as log:
+            log.seek(begin)
+            text = log.read(_TAIL_BYTES).decode(errors="replace")
+        for script, line in re.findall(r'File "([^"/]+)\.py", line (\d+)', text):
+            names = [name for name, one in self._job.features.items() if one.script == script]
+            if names:
+                feature = " or ".join(map(repr, names))
+                return f"feature {feature}: script {script!r}, line {line} does not return"
+        return ""
 
     def _ended(self, process: subprocess.Popen[bytes], status: str | None = None) -> None:
         entry = self._entries[str(process.pid)]

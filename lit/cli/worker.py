@@ -83,7 +83,7 @@ def features(
     from lit.processors.job import load_job, logs_folder
     from lit.processors.live_features import live_features, live_features_app
     from lit.processors.progress import is_driven
-    from lit.processors.watch import Printed, ScriptLines, Watch, limit_memory
+    from lit.processors.watch import Printed, ScriptLines, Watch, limit_memory, tell_when_asked
     from lit.processors.workers import report_folder
     from lit.settings import Settings
     from lit.streams.broker import kafka
@@ -100,6 +100,7 @@ def features(
             config.create_topics()
             run(live_features_app(config))
         return
+    tell_when_asked()
     for handler in logging.getLogger().handlers:
         handler.addFilter(ScriptLines())
     logging.getLogger("lit.processors.app").setLevel(logging.WARNING)
