@@ -52,6 +52,14 @@ class ChangeView(BaseModel):
     after: Any
 
 
+class KeptChunks(BaseModel):
+    """What a schema's builds keep for later ones, or kept until it was deleted."""
+
+    schema_name: str
+    files: int
+    bytes: int
+
+
 class StartBuild(Strict):
     """A build to start."""
 

@@ -53,11 +53,15 @@ class AdapterRef(Strict):
 
 
 class StreamFile(Strict):
-    """`{team}/streams/{name}.json`; `intervals` are bars besides those of a minute, one not `enabled` does not run."""
+    """`{team}/streams/{name}.json`; one not `enabled` does not run.
+
+    `intervals` are bars besides those of a minute, `features` schemas whose features are published.
+    """
 
     adapter: AdapterRef
     parameters: dict[str, Any] = {}
     intervals: list[str] = []
+    features: list[str] = []
     enabled: bool = True
 
 
@@ -142,6 +146,7 @@ class StreamView(BaseModel):
     enabled: bool
     parameters: dict[str, Any]
     intervals: list[str]
+    features: list[str]
     symbols: list[str]
     status: WorkerState
     health: StreamHealth | None

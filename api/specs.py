@@ -19,7 +19,7 @@ _COMMAND = "from lit.cli import main; main()"
 
 
 def desired_workers(services: Services) -> list[WorkerSpec]:
-    """Return the workers of all teams: of each stream adapter, bars and sink; sinks of caches, cachings, deployments.
+    """Return the workers of all teams: of streams (adapter, bars, sink, features), caches, cachings, deployments.
 
     On a cluster that others may share, only teams with a folder here are ours.
     """
@@ -45,6 +45,9 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
             continue
         specs.append(_spec(services, team, "bars", stream, "--source", stream, "--intervals", intervals))
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
+        for schema in file.features if file else ():
+            options = ("--stream", stream, "--schema", schema)
+            specs.append(_spec(services, team, "features", f"{stream}.{schema}", *options))
     specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
     command, logs = (sys.executable, "-c", _COMMAND), services.config.private / "logs"
     specs += caching_workers(Workspace(services.data, team), command, logs)

@@ -22,7 +22,7 @@ class WorkerSpec:
     name
         Unique within the supervisor, such as `demo/bars.us_equities`.
     role
-        What it does: `stream`, `bars`, `sink`, `deployment`.
+        What it does: `stream`, `bars`, `sink`, `features`, `deployment`.
     argv
         Its command.
     log

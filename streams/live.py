@@ -21,12 +21,14 @@ class AdapterName(msgspec.Struct, frozen=True):
 class Stream(msgspec.Struct, frozen=True, omit_defaults=True):
     """A stream's file in `{team}/streams`: an adapter and its parameters.
 
-    `intervals` are bars that it has besides those of a minute; one that is not `enabled` does not run.
+    `intervals` are bars that it has besides those of a minute, `features` schemas whose features are published for it;
+    one that is not `enabled` does not run.
     """
 
     adapter: AdapterName
     parameters: dict[str, Any] = {}
     intervals: list[str] = []
+    features: list[str] = []
     enabled: bool = True
 
 

@@ -16,6 +16,7 @@ from lit.api.config import ApiConfig
 from lit.api.services import Services
 from lit.features.library import save_feature
 from lit.processors.delivery import read_partition
+from lit.processors.progress import driving
 from lit.streams import topics
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
@@ -71,7 +72,7 @@ def test_a_schema_is_checked_saved_copied_compared_and_deleted(client: TestClien
 
 
 @pytest.mark.kafka
-def test_a_build_is_started_followed_and_announced(client: TestClient, kafka: str) -> None:
+def test_a_build_is_started_followed_and_announced(client: TestClient, kafka: str, tmp_path: Path) -> None:
     builds = "/api/teams/routes/builds"
     assert client.post(builds, json={"schema_name": "small"}).status_code == 404
     client.put("/api/teams/routes/schemas/small", json=SCHEMA)
@@ -96,3 +97,10 @@ def test_a_build_is_started_followed_and_announced(client: TestClient, kafka: st
     difference = client.get(f"{builds}/diff", params={"before": 1, "after": 2}).json()
     assert difference == [{"field": "dtype", "before": "float32", "after": "float64"}]
     assert client.get(f"{builds}/3").status_code == 404
+
+    (kept,) = client.get(f"{builds}/kept").json()
+    assert kept["schema_name"] == "small" and kept["bytes"] > 10_000
+    with driving(Workspace(tmp_path, "routes").path("build", "small"), "it"):
+        assert client.delete(f"{builds}/kept/small").status_code == 409
+    assert client.delete(f"{builds}/kept/small").json() == kept
+    assert client.get(f"{builds}/kept").json() == [] and client.delete(f"{builds}/kept/small").status_code == 404

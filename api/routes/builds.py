@@ -14,6 +14,7 @@ from lit.api.build_schemas import (
     ChangeView,
     CopyTo,
     FailedSampleView,
+    KeptChunks,
     LogPart,
     ResumeBuild,
     SchemaFile,
@@ -24,9 +25,10 @@ from lit.api.errors import ConflictError, NotFoundError
 from lit.api.services import Services
 from lit.features.schema import Schema, load_schema, schema_path
 from lit.features.schema_check import Change, copy_schema, differences, problems, save_checked, schema_names
+from lit.processors.cleanup import Kept, clean, kept_chunks
 from lit.processors.job import build_numbers, load_job, logs_folder
 from lit.processors.launch import build_differences, launch, relaunch
-from lit.processors.progress import BuildView, list_builds, log_tail, stop_build, view_build
+from lit.processors.progress import BuildView, is_driven, list_builds, log_tail, stop_build, view_build
 from lit.processors.putaside import read_put_aside
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
@@ -38,6 +40,7 @@ def router(services: Services) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}")
     _schema_routes(routes, services)
+    _kept_routes(routes, services)
     _build_routes(routes, services)
     return routes
 
@@ -95,6 +98,25 @@ def _schema_routes(routes: APIRouter, services: Services) -> None:
         workspace = services.workspace(team)
         _found(workspace, name)
         schema_path(workspace, name).unlink()
+
+
+def _kept_routes(routes: APIRouter, services: Services) -> None:
+    @routes.get("/builds/kept", tags=["builds"])
+    @needs(Role.VIEWER)
+    def kept(team: str) -> list[KeptChunks]:
+        """Return what each schema's builds keep on disk for later ones."""
+        return [_kept(one) for one in kept_chunks(services.workspace(team))]
+
+    @routes.delete("/builds/kept/{name}", tags=["builds"])
+    @needs(Role.EDITOR)
+    def delete_kept(team: str, name: str) -> KeptChunks:
+        """Delete what a schema's builds keep; assets stay, and the next build makes all anew."""
+        workspace = services.workspace(team)
+        if name not in [one.schema for one in kept_chunks(workspace)]:
+            raise NotFoundError(f"nothing is kept of builds of {name!r}")
+        if is_driven(workspace.path("build", name)):
+            raise ConflictError(f"a build of {name!r} is running: stop it first, or wait for its end")
+        return _kept(clean(workspace, name))
 
 
 def _build_routes(routes: APIRouter, services: Services) -> None:
@@ -200,6 +222,10 @@ def _file(schema: Schema) -> SchemaFile:
 def _entry(view: BuildView) -> BuildEntry:
     fields = msgspec.to_builtins(view)
     return BuildEntry(schema_name=fields.pop("schema"), **fields)
+
+
+def _kept(kept: Kept) -> KeptChunks:
+    return KeptChunks(schema_name=kept.schema, files=kept.files, bytes=kept.bytes)
 
 
 def _changes(changes: list[Change]) -> list[ChangeView]:

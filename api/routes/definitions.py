@@ -21,6 +21,7 @@ from lit.api.schemas import (
     StreamView,
 )
 from lit.api.services import Services
+from lit.features.schema import load_schema
 from lit.streams import stream_files
 from lit.streams.live import Stream
 from lit.streams.live_health import STALE_SECONDS, read_health
@@ -78,6 +79,8 @@ def router(services: Services) -> APIRouter:
         """Add a stream, or change one; what its adapter's form does not know or lacks is refused."""
         checked_name(body.adapter.name, "adapter")
         definitions.intervals_of(name, body, {})
+        for schema in body.features:
+            load_schema(Workspace(services.data, team), schema)
         stream_files.put_stream(Workspace(services.data, team), name, msgspec.convert(body.model_dump(), Stream))
         return view(team, name)
 
@@ -131,6 +134,7 @@ def _stream_view(services: Services, team: str, name: str, file: StreamFile | No
         enabled=file.enabled if file else False,
         parameters=stream_files.hidden_parameters(workspace, found) if found else {},
         intervals=services.intervals(team, name),
+        features=file.features if file else [],
         symbols=services.symbols(team, name),
         status=worker.status if worker else "stopped",
         health=_health(workspace, name) if file else None,

@@ -24,6 +24,11 @@ Intervals = Annotated[
     list[str] | None, typer.Option("--interval", help="bars besides those of a minute, such as 5second; repeatable")
 ]
 
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--features", help="a schema whose features are published as they come; repeatable, '' for none"),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -111,6 +116,7 @@ def new(
     adapter: Annotated[str, typer.Argument(help="a stream adapter: `lit stream adapters` lists them")],
     parameters: Parameters = None,
     intervals: Intervals = None,
+    features: Features = None,
     team: Team = "demo",
 ) -> None:
     """Make a stream; a running server starts it at once."""
@@ -120,10 +126,20 @@ def new(
     workspace = _workspace(team)
     if stream_path(workspace, name).exists():
         raise UserError(f"team {team!r} has a stream {name!r}: `lit stream set {name}` changes it")
-    _put(workspace, name, Stream(AdapterName(adapter), _values(parameters), _checked(intervals)))
+    _put(
+        workspace,
+        name,
+        Stream(AdapterName(adapter), _values(parameters), _checked(intervals), _schemas(workspace, features)),
+    )
 
 
-def change(name: Name, parameters: Parameters = None, intervals: Intervals = None, team: Team = "demo") -> None:
+def change(
+    name: Name,
+    parameters: Parameters = None,
+    intervals: Intervals = None,
+    features: Features = None,
+    team: Team = "demo",
+) -> None:
     """Change parameters of a stream; a running one follows. An empty value takes a parameter away."""
     import msgspec
 
@@ -133,7 +149,9 @@ def change(name: Name, parameters: Parameters = None, intervals: Intervals = Non
     stream = load_stream(workspace, name)
     values = {key: value for key, value in {**stream.parameters, **_values(parameters)}.items() if value != ""}
     wanted = stream.intervals if intervals is None else _checked(intervals)
-    _put(workspace, name, msgspec.structs.replace(stream, parameters=values, intervals=wanted))
+    schemas = stream.features if features is None else _schemas(workspace, features)
+    changed = msgspec.structs.replace(stream, parameters=values, intervals=wanted, features=schemas)
+    _put(workspace, name, changed)
 
 
 def start(name: Name, team: Team = "demo") -> None:
@@ -260,6 +278,12 @@ def _checked(intervals: list[str] | None) -> list[str]:
     return [str(Interval.parse(text)) for text in intervals or []]
 
 
+def _schemas(workspace: Workspace, names: list[str] | None) -> list[str]:
+    from lit.features.schema import load_schema
+
+    return [load_schema(workspace, name).name for name in names or [] if name]
+
+
 def _ask(team: str, name: str, what: str) -> bool:
     """Tell a running server; returns whether there is one."""
     import httpx
@@ -294,6 +318,7 @@ def _row(workspace: Workspace, name: str) -> dict[str, Any]:
         "adapter": stream.adapter.name,
         "enabled": stream.enabled,
         "intervals": stream.intervals,
+        "features": stream.features,
         "parameters": hidden_parameters(workspace, stream),
         "health": None if health is None else msgspec.to_builtins(health),
     }

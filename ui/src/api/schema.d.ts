@@ -1542,6 +1542,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/teams/{team}/builds/kept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kept
+         * @description Return what each schema's builds keep on disk for later ones.
+         */
+        get: operations["kept_api_teams__team__builds_kept_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/teams/{team}/builds/kept/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Kept
+         * @description Delete what a schema's builds keep; assets stay, and the next build makes all anew.
+         */
+        delete: operations["delete_kept_api_teams__team__builds_kept__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/teams/{team}/builds": {
         parameters: {
             query?: never;
@@ -3294,6 +3334,18 @@ export interface components {
             dataset?: components["schemas"]["Dataset"] | null;
         };
         /**
+         * KeptChunks
+         * @description What a schema's builds keep for later ones, or kept until it was deleted.
+         */
+        KeptChunks: {
+            /** Schema Name */
+            schema_name: string;
+            /** Files */
+            files: number;
+            /** Bytes */
+            bytes: number;
+        };
+        /**
          * Key
          * @description A key as it is listed.
          */
@@ -4082,7 +4134,9 @@ export interface components {
         };
         /**
          * StreamFile
-         * @description `{team}/streams/{name}.json`; `intervals` are bars besides those of a minute, one not `enabled` does not run.
+         * @description `{team}/streams/{name}.json`; one not `enabled` does not run.
+         *
+         *     `intervals` are bars besides those of a minute, `features` schemas whose features are published.
          */
         StreamFile: {
             adapter: components["schemas"]["AdapterRef"];
@@ -4098,6 +4152,11 @@ export interface components {
              * @default []
              */
             intervals: string[];
+            /**
+             * Features
+             * @default []
+             */
+            features: string[];
             /**
              * Enabled
              * @default true
@@ -4167,6 +4226,8 @@ export interface components {
             };
             /** Intervals */
             intervals: string[];
+            /** Features */
+            features: string[];
             /** Symbols */
             symbols: string[];
             /**
@@ -8314,6 +8375,69 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChangeView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kept_api_teams__team__builds_kept_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptChunks"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_kept_api_teams__team__builds_kept__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptChunks"];
                 };
             };
             /** @description An error */
