@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lit.api.auth.access import authorise, check_routes
 from lit.api.errors import add_handlers
+from lit.api.lags import Lags
 from lit.api.live.hub import Hub
 from lit.api.monitor import Monitor
 from lit.api.page import page_router
@@ -67,6 +68,7 @@ def create_app(services: Services) -> FastAPI:
     inspector = Inspector()
     explainer = Insights(services.config.data, services.config.bootstrap)
     monitor = Monitor(services)
+    services.metrics.follow(Lags(services.data, monitor))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

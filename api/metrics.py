@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 
 class Metrics:
@@ -10,6 +11,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._followed: Collector | None = None
         self.requests = Counter(
             "lit_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
         )
@@ -23,6 +25,13 @@ class Metrics:
         )
         self.restarts = Gauge("lit_worker_restarts", "Restarts of a worker", ["worker"], registry=self.registry)
         self.up = Gauge("lit_worker_up", "Whether a worker runs", ["worker"], registry=self.registry)
+
+    def follow(self, collector: Collector) -> None:
+        """Ask a collector too, in place of the one before: an application over the same parts has its own."""
+        if self._followed is not None:
+            self.registry.unregister(self._followed)
+        self._followed = collector
+        self.registry.register(collector)
 
     def render(self) -> bytes:
         """Return the text that Prometheus reads."""

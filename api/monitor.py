@@ -56,9 +56,13 @@ class Watched:
     predicted_at: float = 0.0
     process: tuple[str, int | None] | None = None
 
+    def alive(self, now: float) -> list[Health]:
+        """Return what partitions told of late; `now` in seconds since the epoch."""
+        return [h for h in self.health.values() if now - from_iso(h.time) / 1e9 < STALE_SECONDS]
+
     def facts(self, now: float) -> Facts:
         """Return what the rules are judged by; `now` in seconds since the epoch."""
-        alive = [h for h in self.health.values() if now - from_iso(h.time) / 1e9 < STALE_SECONDS]
+        alive = self.alive(now)
         stamps = [from_iso(h.last_prediction) / 1e9 for h in self.health.values() if h.last_prediction]
         self.predicted_at = max([self.predicted_at, *stamps])
         rules = Rules.of(self.file.alerts)
@@ -113,6 +117,12 @@ class Monitor:
     def of(self, team: str, name: str) -> Watched | None:
         """Return what is known of a deployment; hold `lock` while reading it."""
         return self._watched.get((team, name))
+
+    def alive(self) -> dict[tuple[str, str], list[Health]]:
+        """Return what the partitions of each deployment, by team and name, told of late."""
+        now = time.time()
+        with self._lock:
+            return {key: watched.alive(now) for key, watched in self._watched.items()}
 
     @property
     def lock(self) -> threading.Lock:

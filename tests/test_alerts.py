@@ -167,6 +167,10 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             assert sorted(json.loads(body)["rule"] for _, body in posts) == ["accuracy", "drift"]
             shown = client.get("/up/health").json()
             assert shown["lag"] == 2 and shown["latency_ms_p99"] == 9.0
+            metrics = client.get(f"{url}/api/metrics").text
+            labels = f'deployment="up",team="{team}"'
+            assert f"lit_deployment_lag_messages{{{labels}}} 2.0\n" in metrics
+            assert f'lit_deployment_latency_seconds{{deployment="up",quantile="0.99",team="{team}"}} 0.009' in metrics
             assert {(one["rule"], one["subject"]) for one in shown["standing"]} == {
                 ("accuracy", "old"),
                 ("drift", "old: bars.close"),

@@ -114,8 +114,13 @@ async def test_health_and_gaps_are_shown(client: TestClient, services: Services,
         async with running(workspace, "w", kafka) as task:
             await until(workspace, "w", lambda health: health.gaps == 1, task)
             health = (await asyncio.to_thread(client.get, f"{BASE}/streams/w")).json()["health"]
+            metrics = (await asyncio.to_thread(client.get, "/api/metrics")).text
     assert health["state"] == "live" and not health["stale"] and health["ticks"] == 3 and health["lag_ms"] < 60_000
     assert health["recent_gaps"][0]["missed"] == 6
+    labels = f'{{stream="w",team="{TEAM}"}}'
+    assert f"lit_stream_up{labels} 1.0\n" in metrics and f"lit_stream_gaps_total{labels} 1.0\n" in metrics
+    (lag,) = [line for line in metrics.splitlines() if line.startswith(f"lit_stream_lag_seconds{labels}")]
+    assert 0 <= float(lag.split()[-1]) < 60
     (gap,) = client.get(f"{BASE}/streams/w/gaps").json()
     assert (gap["symbol"], gap["reason"], gap["missed"]) == ("AAA", "sequence", 6)
     assert client.get(f"{BASE}/streams/w/gaps", params={"symbol": "B"}).json() == []

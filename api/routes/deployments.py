@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from lit.api import definitions
 from lit.api.auth.roles import Role, needs
 from lit.api.errors import ConflictError, NotFoundError
-from lit.api.monitor import STALE_SECONDS, Monitor, Watched
+from lit.api.monitor import Monitor, Watched
 from lit.api.schemas import (
     ChosenModel,
     DeploymentFile,
@@ -32,7 +32,6 @@ from lit.serving.choice import deploy, promote, withdraw
 from lit.serving.opening import Deployment
 from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
-from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
 
@@ -195,8 +194,7 @@ def _view(services: Services, team: str, name: str, file: DeploymentFile) -> Dep
 
 
 def _health(name: str, status: str, watched: Watched | None) -> DeploymentHealth:
-    now = time.time()
-    parts = [h for h in watched.health.values() if now - from_iso(h.time) / 1e9 < STALE_SECONDS] if watched else []
+    parts = watched.alive(time.time()) if watched else []
     made: dict[str, int] = {}
     drift: dict[str, dict[str, float]] = {}
     for part in parts:
