@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -164,3 +168,32 @@ def test_a_running_server_shows_a_deployment_and_follows_its_log(
     log.write_text("anew\n")  # it was rotated
     thread.join(30)
     assert seen == ["line 99", "half a line", "whole", "anew"]
+
+
+@pytest.mark.kafka
+def test_the_command_follows_a_log_until_it_is_interrupted(
+    team: Workspace, server: tuple[str, dict[str, str], Path]
+) -> None:
+    command = [sys.executable, "-m", "lit.cli", "deploy", "log", "up", "-f", "--lines", "1"]
+    environment = {**os.environ, "LIT_DATA": str(team.data)}
+    lit("old", "--stream", "tape", "--name", "up")
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "has not run" in refused.stderr and "Traceback" not in refused.stderr
+    logs = server[2]
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / "demo.deployment.up.log"
+    log.write_text("first\nsecond\n")
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "second\n"
+        with log.open("a") as out:
+            out.write("data: é, [red]as it is[/red]\n\nlast\n")
+        assert [process.stdout.readline() for _ in range(3)] == ["data: é, [red]as it is[/red]\n", "\n", "last\n"]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert errors == "" and process.returncode in (0, 130)
