@@ -1,0 +1,114 @@
+"""Deployments from Python: which there are, what they predicted, and what they predict as it comes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lit.settings import Settings
+from lit.streams.errors import FaultError, UserError
+from lit.streams.workspace import Workspace, checked_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lit.streams.records import Prediction
+
+
+def deployments(team: str) -> dict[str, dict[str, Any]]:
+    """Return a team's deployments: stream, models and parameters of each by name."""
+    folder = Workspace(Settings().data, team).path("preview")
+    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("[!.]*.json"))}
+
+
+def predictions(team: str, deployment: str) -> pd.DataFrame:
+    """Return all predictions on record of a deployment, each once, in the order in which they were published.
+
+    Raises
+    ------
+    UserError
+        If there is no such deployment.
+    FaultError
+        If Kafka does not answer.
+    """
+    import msgspec
+    import pandas as pd
+
+    from lit.streams.records import Prediction
+
+    rows = []
+    with _reader(team, deployment) as messages:
+        for prediction in messages:
+            if prediction is None:
+                break
+            rows.append(msgspec.structs.asdict(prediction))
+    frame = pd.DataFrame(rows, columns=[field.name for field in msgspec.structs.fields(Prediction)])
+    for name in ("bar_start", "published_at"):
+        frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    return frame.sort_values("published_at", kind="stable", ignore_index=True)
+
+
+def follow(team: str, deployment: str) -> Generator[Prediction, None, None]:
+    """Yield the predictions on record and then each that comes, for as long as it is asked; each once.
+
+    Raises
+    ------
+    UserError
+        If there is no such deployment.
+    FaultError
+        If Kafka does not answer.
+    """
+    with _reader(team, deployment) as messages:
+        for prediction in messages:
+            if prediction is not None:
+                yield prediction
+
+
+@contextmanager
+def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None, None, None], None, None]:
+    """Yield an endless reader of a deployment's topic; None comes once all that was there has been read."""
+    from confluent_kafka import KafkaException
+
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.clients import consumer
+
+    settings = Settings()
+    if not Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json").is_file():
+        raise UserError(f"team {team!r} has no deployment {deployment!r}: {', '.join(deployments(team)) or 'none yet'}")
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        topic = topics.predictions(team, deployment)
+        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        reader = consumer(bootstrap, f"lit.sdk.{uuid.uuid4()}", **{"enable.partition.eof": True})
+        try:
+            yield _read(reader, topic.name)
+        except KafkaException as error:
+            raise FaultError(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
+        finally:
+            reader.close()
+
+
+def _read(reader: Any, topic: str) -> Generator[Prediction | None, None, None]:
+    import msgspec
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+    from lit.streams.dedup import Dedup
+    from lit.streams.records import Prediction
+
+    unread = set(reader.list_topics(topic, 10.0).topics[topic].partitions)
+    reader.assign([TopicPartition(topic, number, 0) for number in unread])
+    dedup, told = Dedup(), False
+    while True:
+        for message in reader.consume(500, 0.2):
+            if (error := message.error()) is None:
+                yield from dedup.fresh([msgspec.json.decode(message.value(), type=Prediction)])
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unread.discard(message.partition())
+            else:
+                raise KafkaException(error)
+        if not unread and not told:
+            told = True
+            yield None
