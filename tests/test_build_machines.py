@@ -35,7 +35,7 @@ def until(seen: Callable[[], bool], process: subprocess.Popen[bytes], log: Path)
 def test_workers_from_elsewhere_share_a_build_and_one_is_killed(kafka: str, tmp_path: Path) -> None:
     team = Workspace(tmp_path / "data", "machines")
     save_feature(team, "per_minute", "per_unit", {"unit": "minute"})
-    script(team, "slow", "time.sleep(0.01)")
+    script(team, "slow", "time.sleep(0.005)")
     save_schema(team, Schema("small", PATHS, ["per_minute", "slow"], split=Split("random", 0.3, 7)))
     whole = build(team, "small", kafka)
     shutil.rmtree(team.path("build", "small"))
