@@ -16,7 +16,8 @@ import msgspec
 from lit.features.bars import BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
 from lit.processors.app import create_app, end_process, guarded, raw_topic
-from lit.processors.delivery import GROUP_MESSAGES, GROUP_SECONDS, TransactionalPartition, at_offset, unseen
+from lit.processors.batches import in_batches
+from lit.processors.delivery import TransactionalPartition, at_offset, unseen
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
 from lit.streams.records import encode_json
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 
 #: Bars in one message at the most: a live bar goes alone, a backfill's go in arrays.
 BARS_A_MESSAGE = 512
+#: All states are written after so many messages or ticks, after so long, or after so long without a message. What
+#: they lack is computed again by a successor, as input is acknowledged with them alone; closed bars do not wait.
+GROUP_MESSAGES, GROUP_TICKS = 2048, 64 * 8192
+GROUP_SECONDS, QUIET_SECONDS = 2.0, 0.1
+_LOOK_SECONDS = 0.05
 
 
 class AppliedState(msgspec.Struct):
@@ -69,11 +75,11 @@ Outgoing = tuple[str, bytes, bytes, int | None, list[tuple[str, bytes]]]
 
 @dataclass
 class Group:
-    """Input events, and all that follows from them: one transaction."""
+    """One transaction: closed bars with their series' states; with `events`, all states, and these are over."""
 
-    events: list[Any]
+    messages: list[Outgoing]
     ticks: int
-    messages: list[Outgoing] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
 
 
 class BarPartition:
@@ -86,11 +92,13 @@ class BarPartition:
         )
         self._series: dict[str, list[BarSeries]] = {}
         self._touched: dict[str, None] = {}
+        self._closed: dict[str, None] = {}
         self._dead: list[tuple[bytes, bytes, str]] = []
-        self.events: list[Any] = []
-        self.ticks = 0
+        self._events: list[Any] = []
+        self._messages_taken = self._ticks = self._told = 0
+        self._opened = self._latest = 0.0
         self.writing: asyncio.Task[None] | None = None
-        self.opened = 0.0
+        self.number = partition
         for key, value in self._transaction.read_state():
             self._restore(key.decode(), msgspec.json.decode(value, type=AppliedState))
 
@@ -108,40 +116,68 @@ class BarPartition:
             ]
         return self._series[symbol]
 
-    def take(self, event: Any) -> None:
+    def take(self, message: Any) -> None:
         """Apply a message; nothing is written before `commit`."""
-        message = event.message
-        self.opened = self.opened or time.monotonic()
-        self.events.append(event)
+        self._latest = time.monotonic()
+        self._opened = self._opened or self._latest
+        self._messages_taken += 1
         try:
             item = decode(message.key, message.value, message.headers)
         except PoisonError as error:
             log.error("offset %d goes to the dead letters: %s", message.offset, error)
             self._dead.append((message.key or b"", message.value or b"", str(error)))
             return
-        self.ticks += len(item) if isinstance(item, TickBlock) else 0
+        self._ticks += len(item) if isinstance(item, TickBlock) else 0
         for series in self._of(item.symbol):
             series.take(message.offset, item)
+            if series.closed:
+                self._closed[item.symbol] = None
         self._touched[item.symbol] = None
 
+    def taken(self, event: Any) -> None:
+        """Remember an event whose messages were all taken: it is over once all states are written."""
+        self._events.append(event)
+
     @property
-    def due(self) -> bool:
-        """Whether the group is large or old enough to be committed."""
-        return len(self.events) >= GROUP_MESSAGES or (
-            bool(self.events) and time.monotonic() - self.opened >= GROUP_SECONDS
-        )
+    def idle(self) -> bool:
+        """Whether nothing is being written."""
+        return self.writing is None or self.writing.done()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much was taken that all states must be written before more is."""
+        return self._messages_taken >= GROUP_MESSAGES or self._ticks - self._told >= GROUP_TICKS
+
+    @property
+    def states_due(self) -> bool:
+        """Whether all states should be written now."""
+        if not self._opened:
+            return False
+        now = time.monotonic()
+        return self.full or now - self._opened >= GROUP_SECONDS or now - self._latest >= QUIET_SECONDS
+
+    @property
+    def bars_due(self) -> bool:
+        """Whether bars wait to be written."""
+        return bool(self._closed)
 
     def close_group(self) -> Group:
-        """Turn what was taken since the last call into messages; the next group may be taken at once."""
-        group = Group(self.events, self.ticks)
-        for symbol in self._touched:
+        """Turn what is due into messages; the next group may be taken at once."""
+        everything = self.states_due
+        group = Group([], self._ticks - self._told)
+        self._told = self._ticks
+        for symbol in self._touched if everything else self._closed:
             for series in self._of(symbol):
                 group.messages += self._messages(series)
-        for key, value, reason in self._dead:
-            group.messages.append((self._config.dead_topic, key, value, 0, [("reason", reason.encode())]))
-        self._touched.clear()
-        self._dead.clear()
-        self.events, self.ticks, self.opened = [], 0, 0.0
+        self._closed.clear()
+        if everything:
+            # a poisonous message is told once: with the states, after which it is not read again
+            for key, value, reason in self._dead:
+                group.messages.append((self._config.dead_topic, key, value, 0, [("reason", reason.encode())]))
+            group.events, self._events = self._events, []
+            self._touched.clear()
+            self._dead.clear()
+            self._messages_taken, self._ticks, self._told, self._opened = 0, 0, 0, 0.0
         return group
 
     def write(self, group: Group) -> None:
@@ -214,7 +250,7 @@ class BarsConfig:
 
 
 def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _ticks: None) -> faust.App:
-    """Return the Faust app; one in-order agent, one transaction a partition and group of messages.
+    """Return the Faust app; one in-order agent, one transaction at a time a partition.
 
     Parameters
     ----------
@@ -223,7 +259,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     on_commit
         Called after each transaction with the number of ticks that it was about.
     """
-    app = create_app(config.app_id, config.bootstrap)
+    app = in_batches(create_app(config.app_id, config.bootstrap))
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
 
@@ -235,22 +271,37 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
         on_commit(group.ticks)
         for event in group.events:
             event.ack()
+        app.add_future(followed(partition))
+
+    async def followed(partition: BarPartition) -> None:
+        """Write the bars that closed while others were written."""
+        async with lock:
+            if partition.bars_due and partitions.get(partition.number) is partition:
+                await commit(partition)
 
     async def commit(partition: BarPartition) -> None:
-        """Begin to write the group at hand, once the one before is written; meanwhile the next is taken."""
+        """Begin to write what is due, once the group before is written; meanwhile the next is taken."""
         if partition.writing is not None:
             await partition.writing
         partition.writing = asyncio.create_task(write(partition, partition.close_group()))
 
+    async def take(event: Any) -> None:
+        number = event.message.partition
+        if number not in partitions:
+            partitions[number] = await asyncio.to_thread(BarPartition, config, number)
+        partition = partitions[number]
+        for message in event.message.records:
+            partition.take(message)
+            if partition.full:
+                await commit(partition)
+        partition.taken(event)
+        if partition.states_due or (partition.bars_due and partition.idle):
+            await commit(partition)
+
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
             async with lock:
-                number = event.message.partition
-                if number not in partitions:
-                    partitions[number] = await asyncio.to_thread(BarPartition, config, number)
-                partitions[number].take(event)
-                if partitions[number].due:
-                    await commit(partitions[number])
+                await take(event)
 
     app.agent(raw_topic(app, config.ticks_topic), name="bars")(guarded(body))
 
@@ -258,10 +309,10 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     async def close_groups() -> None:
         try:
             while not app.should_stop:
-                await asyncio.sleep(GROUP_SECONDS / 2)
+                await asyncio.sleep(_LOOK_SECONDS)
                 async with lock:
                     for partition in partitions.values():
-                        if partition.due:
+                        if partition.idle and (partition.states_due or partition.bars_due):
                             await commit(partition)
         except asyncio.CancelledError:
             raise
