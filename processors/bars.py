@@ -136,6 +136,7 @@ class BarPartition:
 
     def taken(self, event: Any) -> None:
         """Remember an event whose messages were all taken: it is over once all states are written."""
+        event.message.records = []  # they were large and are of no more use
         self._events.append(event)
 
     @property
