@@ -265,8 +265,8 @@ def test_who_logs_out_must_log_in_again(show: Stage, visit: Opens) -> None:
 def test_bars_that_do_not_exist_are_told_in_a_sentence(visit: Opens) -> None:
     page = visit().page
     stage_path = visit().stage
-    page.goto(f"{stage_path.page_path}?token={stage_path.token}&symbol=IBM.N&interval=7minute&deployment=none")
-    expect(page.get_by_role("alert")).to_contain_text("has no bars of 7minute")
+    page.goto(f"{stage_path.page_path}?token={stage_path.token}&symbol=IBM.N&interval=7parsec&deployment=none")
+    expect(page.get_by_role("alert")).to_contain_text("unit 'parsec' is unknown")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
