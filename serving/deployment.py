@@ -16,6 +16,7 @@ import faust
 import psutil
 
 from lit.processors.app import create_app, end_process, guarded, raw_topic
+from lit.processors.batches import Batch, in_batches
 from lit.serving.config import DeploymentConfig
 from lit.serving.partition import Arrival, DeploymentPartition
 from lit.serving.predictions import Model
@@ -41,12 +42,13 @@ class _Owner:
         self._some, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
 
-    async def put(self, event: Any) -> None:
-        """Let a message wait for its turn; returns when there is room for more."""
-        message = event.message
-        arrival = Arrival(message.offset, message.key or b"", message.value or b"", message.headers, time.time())
-        self._waiting.setdefault(message.partition, []).append(arrival)
-        self._count += 1
+    async def put(self, batch: Batch) -> None:
+        """Let messages wait for their turn; returns when there is room for more."""
+        now = time.time()
+        self._waiting.setdefault(batch.partition, []).extend(
+            Arrival(one.offset, one.key or b"", one.value or b"", one.headers, now) for one in batch.records
+        )
+        self._count += len(batch.records)
         self._some.set()
         if self._count >= _WAITING:
             self._room.clear()
@@ -105,13 +107,13 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
     """Return the Faust app of a deployment."""
     for model in models:
         model.check()
-    app = create_app(config.app_id, config.bootstrap)
+    app = in_batches(create_app(config.app_id, config.bootstrap))
     app.conf.consumer_auto_offset_reset = "latest"
     owner = _Owner(config, models)
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
-            await owner.put(event)
+            await owner.put(event.message)
 
     app.agent(raw_topic(app, config.ticks_topic), name="deployment")(guarded(body))
 
