@@ -182,13 +182,8 @@ def record_bars(bootstrap: str, team: str, stream: str, intervals: list[str], un
         if messages:
             partition = BarPartition(wanted, number)
             for message in messages:
-                partition.take(_Event(message))
+                partition.take(_Message(message))
             partition.write(partition.close_group())
-
-
-class _Event:
-    def __init__(self, message: Any) -> None:
-        self.message = _Message(message)
 
 
 class _Message:
