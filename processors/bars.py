@@ -17,7 +17,7 @@ from lit.features.bars import BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
 from lit.processors.app import create_app, end_process, guarded, raw_topic
 from lit.processors.batches import in_batches
-from lit.processors.delivery import TransactionalPartition, at_offset, unseen
+from lit.processors.delivery import TransactionalPartition, at_offset, unseen, with_gap
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
 from lit.streams.records import encode_json
@@ -35,10 +35,22 @@ _LOOK_SECONDS = 0.05
 
 
 class AppliedState(msgspec.Struct):
-    """A builder's state, and the input offset that it includes."""
+    """A builder's state.
+
+    Parameters
+    ----------
+    applied
+        The input offset that it includes.
+    complete
+        The input offset that all states of the partition included, whatever their own, when all were written last.
+    gaps
+        First ticks after the latest holes of the feed.
+    """
 
     applied: int
     state: BarState
+    complete: int = -1
+    gaps: list[int] = []
 
 
 @dataclass
@@ -50,12 +62,14 @@ class BarSeries:
     builder: BarBuilder
     applied: int = -1
     closed: list[Bars] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
 
     def take(self, offset: int, item: TickBlock | Watermark) -> None:
         """Apply what is new of an input message; repeats are skipped, gaps raise `SequenceError`."""
         if offset <= self.applied:
             return
         self.applied = offset
+        self.gaps = with_gap(self.gaps, item)
         fresh = unseen(item, self.builder.next_index, at_offset(offset))
         if fresh is None:
             return
@@ -97,6 +111,7 @@ class BarPartition:
         self._events: list[Any] = []
         self._messages_taken = self._ticks = self._told = 0
         self._opened = self._latest = 0.0
+        self._offset = self._complete = -1
         self.writing: asyncio.Task[None] | None = None
         self.number = partition
         for key, value in self._transaction.read_state():
@@ -107,7 +122,8 @@ class BarPartition:
         for series in self._of(symbol):
             if str(series.interval) == name:
                 series.builder = BarBuilder(series.interval, state=state.state)
-                series.applied = state.applied
+                series.applied, series.gaps = state.applied, state.gaps
+        self._complete = max(self._complete, state.complete)
 
     def _of(self, symbol: str) -> list[BarSeries]:
         if symbol not in self._series:
@@ -121,6 +137,7 @@ class BarPartition:
         self._latest = time.monotonic()
         self._opened = self._opened or self._latest
         self._messages_taken += 1
+        self._offset = max(self._offset, message.offset)
         try:
             item = decode(message.key, message.value, message.headers)
         except PoisonError as error:
@@ -167,6 +184,8 @@ class BarPartition:
         everything = self.states_due
         group = Group([], self._ticks - self._told)
         self._told = self._ticks
+        if everything:
+            self._complete = self._offset
         for symbol in self._touched if everything else self._closed:
             for series in self._of(symbol):
                 group.messages += self._messages(series)
@@ -194,7 +213,7 @@ class BarPartition:
         for start in range(0, len(records), BARS_A_MESSAGE):
             part = records[start : start + BARS_A_MESSAGE]
             yield topic, key, encode_json(part if len(part) > 1 else part[0]), None, []
-        state = AppliedState(series.applied, series.builder.state)
+        state = AppliedState(series.applied, series.builder.state, self._complete, series.gaps)
         name = f"{series.symbol}|{series.interval}".encode()
         yield self._config.state_topic, name, encode_json(state), None, []
 

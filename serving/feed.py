@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from lit.features.bars import NO_BARS, Bars
 from lit.features.intervals import Interval
 from lit.features.window import SymbolWindow
-from lit.processors.delivery import at_offset, unseen
+from lit.processors.delivery import at_offset, unseen, with_gap
 from lit.serving.recorded import Begin, SymbolState
 from lit.streams.tick import TickBlock, Watermark
 
 #: Windows let old ticks and bars go after so many messages.
 _TRIM = 4096
-#: Holes in the feed that are remembered.
-_GAPS = 100
 
 
 class SymbolFeed:
@@ -43,6 +41,7 @@ class SymbolFeed:
         """Begin an interval's window at a recorded place."""
         self.window.bars_of(interval).restore(begin.bars, begin.state)
         self._applied[interval] = begin.applied
+        self.gaps = sorted({*self.gaps, *begin.gaps})
 
     @property
     def state(self) -> SymbolState:
@@ -72,8 +71,7 @@ class SymbolFeed:
         SequenceError
             If ticks before it are missing.
         """
-        if isinstance(item, Watermark) and item.gap is not None and item.next_index not in self.gaps:
-            self.gaps = [*self.gaps, item.next_index][-_GAPS:]
+        self.gaps = with_gap(self.gaps, item)
         closed, any_closed = NO_BARS, False
         for interval, applied in self._applied.items():
             if offset <= applied:

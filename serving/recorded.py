@@ -8,7 +8,7 @@ it had seen every tick. Where nothing is recorded (an interval that nobody publi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import msgspec
@@ -59,11 +59,20 @@ class SymbolState(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Begin:
-    """Where a symbol's window of one interval begins: its bars, the builder's state, the offset that both include."""
+    """Where a symbol's window of one interval begins.
+
+    Parameters
+    ----------
+    bars, state, applied
+        Its bars, the builder's state, the offset that both include.
+    gaps
+        First ticks after holes of the feed before.
+    """
 
     bars: Bars
     state: BarState
     applied: int
+    gaps: Sequence[int] = ()
 
 
 @dataclass
@@ -185,18 +194,22 @@ def read_recorded(
     found, starts = Recorded(), []
     for one in intervals:
         theirs = {symbol: state for (symbol, name), state in builders.items() if name == str(one)}
-        reached = max((state.applied for state in theirs.values()), default=-1)
-        states = {symbol: state.state for symbol, state in theirs.items()}
-        mine = one == interval and position is not None and reached > position
-        if mine:
-            reached = position or 0
-            states = {symbol: state.bars[str(one)] for symbol, state in own.items() if str(one) in state.bars}
-        starts.append(reached + 1)
-        bars = source.bars(one) if states else {}
-        for symbol, state in states.items():
-            closed = [bar for bar in bars.get(symbol, []) if bar.ordinal < state.ordinal]
-            applied = max(reached, own[symbol].applied) if mine else reached
-            columns = columns_of(closed) if closed else NO_BARS
-            found.begins[symbol, one] = Begin(columns, state, applied)
+        complete = max((state.complete for state in theirs.values()), default=-1)
+        begins = {
+            symbol: Begin(NO_BARS, state.state, max(state.applied, complete), state.gaps)
+            for symbol, state in theirs.items()
+        }
+        if one == interval and position is not None and any(begin.applied > position for begin in begins.values()):
+            complete = position
+            begins = {
+                symbol: Begin(NO_BARS, state.bars[str(one)], max(state.applied, position))
+                for symbol, state in own.items()
+                if str(one) in state.bars
+            }
+        starts.append(complete + 1)
+        bars = source.bars(one) if begins else {}
+        for symbol, begin in begins.items():
+            closed = [bar for bar in bars.get(symbol, []) if bar.ordinal < begin.state.ordinal]
+            found.begins[symbol, one] = replace(begin, bars=columns_of(closed)) if closed else begin
     found.start = min(starts, default=0)
     return found

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
 from lit.serving.partition import Arrival, DeploymentPartition
 from lit.serving.predictions import Model, inputs_digest
+from lit.serving.recorded import Source
 from lit.streams import topics
 from lit.streams.clients import producer
 from lit.streams.codec import encode
@@ -173,6 +175,14 @@ class Recorder:
         return rows[:, :1]
 
 
+def send_to(bootstrap: str, topic: str, partition: int, items: Sequence[TickBlock | Watermark]) -> None:
+    sender = producer(bootstrap)
+    for item in items:
+        message = encode(item)
+        sender.produce(topic, key=message.key, value=message.value, headers=message.headers, partition=partition)
+    assert sender.flush(30) == 0
+
+
 def record_bars(bootstrap: str, team: str, stream: str, intervals: list[str], until_offset: int) -> None:
     """Let the bars processor record bars and states up to an offset."""
     wanted = BarsConfig(bootstrap, team, stream, tuple(Interval.parse(text) for text in intervals))
@@ -306,3 +316,49 @@ def test_predictions_whose_inputs_reach_over_a_hole_in_the_feed_say_so_also_afte
     made = records(kafka, wanted.predictions_topics[0], Prediction)
     assert [p.over_gap for p in made] == [closed[p.ordinal - 20].first_index < hole <= p.index for p in made]
     assert 10 < sum(p.over_gap for p in made) < 22 and not made[0].over_gap and not made[-1].over_gap
+
+
+@pytest.mark.kafka
+def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows_earlier_holes(
+    kafka: str, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
+    (bars,) = load_features(workspace, ["bars"])
+    wanted = DeploymentConfig(kafka, "demo", "uneven", "uneven", MINUTE)
+    wanted.create_topics()
+    recorder = BarsConfig(kafka, "demo", "uneven", (MINUTE,))
+    recorder.create_topics()
+    tape, hole, warm, later = real_ticks("IBM.N", 1), 4_000, 5_000, 8_000
+
+    def parts(first: int, last: int) -> list[TickBlock | Watermark]:
+        found: list[TickBlock | Watermark] = []
+        for start in range(first, last, 100):
+            found += [replace(tape.slice(start, start + 100), symbol=symbol) for symbol in ("A", "B")]
+        return found
+
+    mark = Watermark("A", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect"))
+    send_to(kafka, wanted.ticks_topic, 0, [*parts(0, hole), mark, *parts(hole, warm)])
+    partition = BarPartition(recorder, 0)
+    for message in read_messages(kafka, recorder.ticks_topic, 0):
+        partition.take(_Message(message))
+        if message.offset() == 50:
+            time.sleep(0.11)  # a pause, in which all states are written
+        if partition.states_due or partition.bars_due:
+            partition.write(partition.close_group())
+    states = Source(kafka, "demo", "uneven", 0).builders()
+    assert len({state.applied for state in states.values()}) == 2
+    assert {state.complete for state in states.values()} == {50}
+
+    first = DeploymentPartition(wanted, [Model("m", [bars], None, Share())], 0)
+    end = first.position + 1
+    send_to(kafka, wanted.ticks_topic, 0, parts(warm, later))
+    first.take(arrivals(kafka, wanted.ticks_topic, 0, end))
+    closed = {bar.ordinal: bar for bar in bars_until(tape, later)}
+    made = records(kafka, wanted.predictions_topics[0], Prediction)
+    for symbol in ("A", "B"):
+        own = [p for p in made if p.symbol == symbol]
+        assert [p.ordinal for p in own] == list(closed)[len(bars_until(tape, warm)) :]
+        holed = [closed[p.ordinal - 20].first_index < hole <= p.index for p in own]
+        assert [p.over_gap for p in own] == (holed if symbol == "A" else [False] * len(own))
+    assert any(p.over_gap for p in made)
