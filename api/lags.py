@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from lit.api import definitions
 from lit.api.monitor import Monitor
 from lit.api.schemas import StreamFile
-from lit.streams.live_health import STALE_SECONDS, read_health
+from lit.streams.live_health import read_health
 from lit.streams.workspace import Workspace
 
 
@@ -54,7 +54,7 @@ class Lags(Collector):
                 if health is None:
                     continue
                 key = [team, stream]
-                up.add_metric(key, float(health.state == "live" and now - health.written <= STALE_SECONDS))
+                up.add_metric(key, float(health.state == "live" and not health.stale(now)))
                 if health.lag_ms is not None:
                     lag.add_metric(key, health.lag_ms / 1000)
                 if health.last_received is not None:

@@ -17,9 +17,6 @@ from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import FaultError
 from lit.streams.tick import TickBlock, Watermark
 
-#: A transaction is closed after this many messages or this long, whatever comes first.
-GROUP_MESSAGES = 64
-GROUP_SECONDS = 0.1
 #: The broker aborts a silent owner's transaction after this time, so that readers are not held up for long.
 TRANSACTION_TIMEOUT_MS = 10_000
 _CALL_SECONDS = 15.0

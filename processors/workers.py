@@ -15,7 +15,7 @@ from lit.processors.job import FrozenJob
 from lit.processors.watch import TELL, WorkerReport
 from lit.streams.atomic import write_file
 from lit.streams.errors import FaultError, UserError
-from lit.streams.tick import iso
+from lit.streams.tick import from_iso, iso
 from lit.streams.workspace import Workspace
 
 #: A feature worker that crashed is started again this often; its finished chunks are kept.
@@ -64,7 +64,6 @@ class WorkerPool:
         self._workspace, self._job, self._logs = workspace, job, logs
         self._bootstrap, self._limits = bootstrap, limits
         self._restarts = 0
-        self._begun: dict[int, float] = {}
         self._entries = {str(os.getpid()): ProcessEntry("build", "running", _now())}
         self._processes = [self._start() for _ in range(count)]
         self._write()
@@ -124,14 +123,14 @@ class WorkerPool:
                 stdin=subprocess.DEVNULL,
             )
         self._entries[str(process.pid)] = ProcessEntry("data_worker", "running", _now())
-        self._begun[process.pid] = time.time()
         return process
 
     def _ended_by_script(self, process: subprocess.Popen[bytes]) -> bool:
         """End a worker that gives no sign, as in native code that holds Python; returns whether a script does so."""
         report = next((one for one in self.reports() if one.pid == process.pid), None)
         allowed = self._limits.script_seconds + SILENT_SECONDS
-        if time.time() - (report.updated if report else self._begun[process.pid]) < allowed:
+        told = report.updated if report else from_iso(self._entries[str(process.pid)].started) / 1e9
+        if time.time() - told < allowed:
             return False
         begin = (self._logs / "workflow.log").stat().st_size
         process.send_signal(TELL)

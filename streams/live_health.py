@@ -66,6 +66,10 @@ class Health(msgspec.Struct):
     last_error: str | None = None
     position: str | None = None
 
+    def stale(self, now: float) -> bool:
+        """Whether its worker hangs or was killed, if it should run; `now` in seconds since the epoch."""
+        return now - self.written > STALE_SECONDS
+
 
 def health_path(workspace: Workspace, stream: str) -> Path:
     """Return where a stream's worker writes how it does."""

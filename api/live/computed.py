@@ -7,8 +7,9 @@ one kernel: ticks at or before its last are skipped, and a missing tick is a gap
 from __future__ import annotations
 
 from lit.api.live.forming import Forming, Key, forming_row
-from lit.features.bars import NO_BARS, BarBuilder, BarState
+from lit.features.bars import BarBuilder, BarState
 from lit.features.intervals import Interval
+from lit.processors.delivery import SequenceError, unseen
 from lit.streams.records import Bar
 from lit.streams.tick import TickBlock, Watermark
 
@@ -48,20 +49,16 @@ class ComputedBars:
         for key, builder in self._builders.items():
             if key[1] != item.symbol:
                 continue
-            first = item.first_index if isinstance(item, TickBlock) else item.next_index
-            closed = NO_BARS
-            if first > builder.next_index:
+            try:
+                fresh = unseen(item, builder.next_index, "in the topic")
+            except SequenceError:
                 gap |= self._missing.get(key) != builder.next_index
                 self._missing[key] = builder.next_index
                 continue
-            if isinstance(item, Watermark):
-                if first < builder.next_index:
-                    continue
-                closed = builder.advance(item.timestamp)
-            elif item.next_index > builder.next_index:
-                closed = builder.update(item.slice(builder.next_index - first))
-                changed.add(key)
-            if len(closed):
+            if fresh is None:
+                continue
+            closed = builder.advance(fresh.timestamp) if isinstance(fresh, Watermark) else builder.update(fresh)
+            if len(closed) or isinstance(fresh, TickBlock):
                 bars += closed.records(key[1], key[0])
                 changed.add(key)
         return bars, changed, gap

@@ -9,6 +9,7 @@ import numpy as np
 
 from lit.features.bars import BarBuilder, BarState
 from lit.features.intervals import Interval, TimeGrid
+from lit.processors.delivery import SequenceError, unseen
 from lit.streams.records import Bar
 from lit.streams.tick import TickBlock, Watermark, from_iso, iso
 
@@ -80,14 +81,15 @@ class FormingBars:
                 if item.first_index if isinstance(item, TickBlock) else item.next_index:
                     continue  # its beginning is not known; its first closed bar will tell where to go on
                 builder = self._builders[key] = BarBuilder(interval)
-            first = item.first_index if isinstance(item, TickBlock) else item.next_index
-            if first > builder.next_index:
+            try:
+                fresh = unseen(item, builder.next_index, "in the topic")
+            except SequenceError:
                 gap = True
-            elif isinstance(item, Watermark):
-                if first == builder.next_index and len(builder.advance(item.timestamp)):
-                    changed.add(key)
-            elif item.next_index > builder.next_index:
-                builder.update(item.slice(builder.next_index - first))
+                continue
+            if isinstance(fresh, TickBlock):
+                builder.update(fresh)
+                changed.add(key)
+            elif fresh is not None and len(builder.advance(fresh.timestamp)):
                 changed.add(key)
         return changed, gap
 

@@ -100,14 +100,16 @@ class Hub:
         if len(series) < COMPUTED:
             return
         view.forget_idle()
+        watched = 0
         for asked in series:
             key: Key = (asked[2][1], asked[2][2])
-            if not view.watched(key):
-                self._asked.discard(asked)
-                self._follow(team, stream).reader.drop(key)
-                view.forget(key)
-                series = series[1:]
-        if len(series) >= COMPUTED:
+            if view.watched(key):
+                watched += 1
+                continue
+            self._asked.discard(asked)
+            self._follow(team, stream).reader.drop(key)
+            view.forget(key)
+        if watched >= COMPUTED:
             raise UserError(
                 f"{COMPUTED} intervals that stream {stream!r} does not publish are watched: close some of them, or let "
                 "the stream publish one (`lit stream set … --interval`)"

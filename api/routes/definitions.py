@@ -24,7 +24,7 @@ from lit.api.services import Services
 from lit.features.schema import load_schema
 from lit.streams import stream_files
 from lit.streams.live import Stream
-from lit.streams.live_health import STALE_SECONDS, read_health
+from lit.streams.live_health import read_health
 from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace, checked_name
 
@@ -147,5 +147,5 @@ def _health(workspace: Workspace, name: str) -> StreamHealth | None:
         return None
     known = msgspec.to_builtins(health)
     running = health.state in ("connecting", "live", "waiting", "paused")
-    stale = running and time.time() - health.written > STALE_SECONDS
+    stale = running and health.stale(time.time())
     return StreamHealth(stale=stale, **{key: known[key] for key in StreamHealth.model_fields if key in known})
