@@ -22,6 +22,7 @@ from lit.api.supervisor import Supervisor
 from lit.api.workers import WorkerSpec
 from lit.features.bars import BarBuilder, Bars
 from lit.features.dataset import DatasetAdapter
+from lit.features.feature import Feature
 from lit.features.intervals import Interval
 from lit.features.library import load_features, save_feature
 from lit.processors.bars import BarPartition, BarsConfig
@@ -43,10 +44,15 @@ MINUTE = Interval.parse("1minute")
 
 
 def send(bootstrap: str, topic: str, tape: TickBlock, first: int, stop: int, size: int = 700) -> None:
+    send_items(bootstrap, topic, [tape.slice(at, min(at + size, stop)) for at in range(first, stop, size)])
+
+
+def send_items(bootstrap: str, topic: str, items: Sequence[TickBlock | Watermark], partition: int = -1) -> None:
+    """Send messages, each to its key's partition unless one is given."""
     sender = producer(bootstrap)
-    for at in range(first, stop, size):
-        message = encode(tape.slice(at, min(at + size, stop)))
-        sender.produce(topic, key=message.key, value=message.value, headers=message.headers)
+    for item in items:
+        message = encode(item)
+        sender.produce(topic, key=message.key, value=message.value, headers=message.headers, partition=partition)
     assert sender.flush(30) == 0
 
 
@@ -175,12 +181,14 @@ class Recorder:
         return rows[:, :1]
 
 
-def send_to(bootstrap: str, topic: str, partition: int, items: Sequence[TickBlock | Watermark]) -> None:
-    sender = producer(bootstrap)
-    for item in items:
-        message = encode(item)
-        sender.produce(topic, key=message.key, value=message.value, headers=message.headers, partition=partition)
-    assert sender.flush(30) == 0
+def minute_bars(kafka: str, data: Path, name: str, count: int) -> tuple[DeploymentConfig, Feature]:
+    """Return a deployment whose topics exist, and the feature of its stream's last minutes."""
+    workspace = Workspace(data, "demo")
+    save_feature(workspace, "bars", "unit_bar", {"count": count, "size": 1, "unit": "minute"})
+    (bars,) = load_features(workspace, ["bars"])
+    wanted = DeploymentConfig(kafka, "demo", name, name, MINUTE)
+    wanted.create_topics()
+    return wanted, bars
 
 
 def record_bars(bootstrap: str, team: str, stream: str, intervals: list[str], until_offset: int) -> None:
@@ -263,11 +271,7 @@ def test_a_warm_started_model_sees_what_a_dataset_would_show_it_whatever_was_rec
 def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_them(
     kafka: str, tmp_path: Path
 ) -> None:
-    workspace = Workspace(tmp_path, "demo")
-    save_feature(workspace, "bars", "unit_bar", {"count": 5, "size": 1, "unit": "minute"})
-    (bars,) = load_features(workspace, ["bars"])
-    wanted = DeploymentConfig(kafka, "demo", "together", "together", MINUTE)
-    wanted.create_topics()
+    wanted, bars = minute_bars(kafka, tmp_path, "together", 5)
     tape = real_ticks("IBM.N", 1).slice(0, 3000)
     sizes: list[int] = []
 
@@ -294,20 +298,14 @@ def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_
 def test_predictions_whose_inputs_reach_over_a_hole_in_the_feed_say_so_also_after_a_restart(
     kafka: str, tmp_path: Path
 ) -> None:
-    workspace = Workspace(tmp_path, "demo")
-    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
-    (bars,) = load_features(workspace, ["bars"])
-    wanted = DeploymentConfig(kafka, "demo", "holed", "holed", MINUTE)
-    wanted.create_topics()
+    wanted, bars = minute_bars(kafka, tmp_path, "holed", 20)
     tape, hole, later = real_ticks("IBM.N", 1), 5_000, 8_000
     send(kafka, wanted.ticks_topic, tape, 0, 3_000)
     number = partition_of(kafka, wanted.ticks_topic)
     DeploymentPartition(wanted, [Model("m", [bars], None, Share())], number)
     send(kafka, wanted.ticks_topic, tape, 3_000, hole)
-    mark = encode(Watermark("IBM.N", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect")))
-    sender = producer(kafka)
-    sender.produce(wanted.ticks_topic, key=mark.key, value=mark.value, headers=mark.headers)
-    assert sender.flush(30) == 0
+    mark = Watermark("IBM.N", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect"))
+    send_items(kafka, wanted.ticks_topic, [mark])
     send(kafka, wanted.ticks_topic, tape, hole, hole + 300)
     DeploymentPartition(wanted, [Model("m", [bars], None, Share())], number).save()
     send(kafka, wanted.ticks_topic, tape, hole + 300, later)
@@ -322,11 +320,7 @@ def test_predictions_whose_inputs_reach_over_a_hole_in_the_feed_say_so_also_afte
 def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows_earlier_holes(
     kafka: str, tmp_path: Path
 ) -> None:
-    workspace = Workspace(tmp_path, "demo")
-    save_feature(workspace, "bars", "unit_bar", {"count": 20, "size": 1, "unit": "minute"})
-    (bars,) = load_features(workspace, ["bars"])
-    wanted = DeploymentConfig(kafka, "demo", "uneven", "uneven", MINUTE)
-    wanted.create_topics()
+    wanted, bars = minute_bars(kafka, tmp_path, "uneven", 20)
     recorder = BarsConfig(kafka, "demo", "uneven", (MINUTE,))
     recorder.create_topics()
     tape, hole, warm, later = real_ticks("IBM.N", 1), 4_000, 5_000, 8_000
@@ -338,7 +332,7 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
         return found
 
     mark = Watermark("A", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect"))
-    send_to(kafka, wanted.ticks_topic, 0, [*parts(0, hole), mark, *parts(hole, warm)])
+    send_items(kafka, wanted.ticks_topic, [*parts(0, hole), mark, *parts(hole, warm)], 0)
     partition = BarPartition(recorder, 0)
     for message in read_messages(kafka, recorder.ticks_topic, 0):
         partition.take(_Message(message))
@@ -352,7 +346,7 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
 
     first = DeploymentPartition(wanted, [Model("m", [bars], None, Share())], 0)
     end = first.position + 1
-    send_to(kafka, wanted.ticks_topic, 0, parts(warm, later))
+    send_items(kafka, wanted.ticks_topic, parts(warm, later), 0)
     first.take(arrivals(kafka, wanted.ticks_topic, 0, end))
     closed = {bar.ordinal: bar for bar in bars_until(tape, later)}
     made = records(kafka, wanted.predictions_topics[0], Prediction)
