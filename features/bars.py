@@ -158,7 +158,8 @@ class BarBuilder:
         if block.first_index != self.next_index:
             raise ValueError(f"block begins at tick {block.first_index}, expected {self.next_index}")
         self.next_index = block.next_index
-        keys = self._grid.cells(block.timestamp) if self._grid else block.timestamp
+        stamps = block.timestamp
+        keys = self._grid.cells(stamps) if self._grid else stamps
         mode = 0 if self._grid else 1 + COUNT_UNITS.index(self.interval.unit)
         count = len(block) + 1
         values, longs = np.empty((count, 8)), np.empty((count, 5), np.int64)
@@ -166,7 +167,7 @@ class BarBuilder:
             mode,
             float(self.interval.size),
             keys,
-            block.timestamp,
+            stamps,
             block.price,
             block.volume,
             block.first_index,
@@ -175,7 +176,7 @@ class BarBuilder:
             values,
             longs,
         )
-        return self._bars(values[:closed].copy(), longs[:closed])
+        return self._bars(values[:closed].copy(), longs[:closed]) if closed else NO_BARS
 
     def advance(self, timestamp: int) -> Bars:
         """Take a watermark: close what ends at or before `timestamp` (ns); `END_OF_TIME` closes whatever is open."""

@@ -175,9 +175,9 @@ class BarPartition:
         return self.full or now - self._opened >= GROUP_SECONDS or now - self._latest >= QUIET_SECONDS
 
     @property
-    def bars_due(self) -> bool:
-        """Whether bars wait to be written."""
-        return bool(self._closed)
+    def due(self) -> bool:
+        """Whether bars wait to be written, or all states should be."""
+        return bool(self._closed) or self.states_due
 
     def close_group(self) -> Group:
         """Turn what is due into messages; the next group may be taken at once."""
@@ -294,9 +294,9 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
         app.add_future(followed(partition))
 
     async def followed(partition: BarPartition) -> None:
-        """Write the bars that closed while others were written."""
+        """Write what became due while others were written."""
         async with lock:
-            if partition.bars_due and partitions.get(partition.number) is partition:
+            if partition.due and partition.idle and partitions.get(partition.number) is partition:
                 await commit(partition)
 
     async def commit(partition: BarPartition) -> None:
@@ -315,7 +315,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
             if partition.full:
                 await commit(partition)
         partition.taken(event)
-        if partition.states_due or (partition.bars_due and partition.idle):
+        if partition.due and partition.idle:  # else it follows what is being written, which nobody waits for here
             await commit(partition)
 
     async def body(stream: Any) -> None:
@@ -332,7 +332,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
                 await asyncio.sleep(_LOOK_SECONDS)
                 async with lock:
                     for partition in partitions.values():
-                        if partition.idle and (partition.states_due or partition.bars_due):
+                        if partition.due and partition.idle:
                             await commit(partition)
         except asyncio.CancelledError:
             raise

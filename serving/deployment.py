@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import faust
@@ -21,86 +23,69 @@ from lit.serving.config import DeploymentConfig
 from lit.serving.partition import Arrival, DeploymentPartition
 from lit.serving.predictions import Model
 
-#: Messages that may wait while a group is worked on.
-_WAITING = 2048
+#: Messages of a partition that may wait while a group is worked on.
+_WAITING = 1024
 _LOOK_SECONDS = 1.0
 
 
-class _Owner:
-    """The partitions that this process owns, and the messages that wait to be applied.
+class _Lane:
+    """A partition that this process owns, and its messages that wait to be applied.
 
     While one group is computed and written, the next gathers: alone when all is quiet, many symbols' at once when
-    their bars close together.
+    their bars close together. Lanes do not wait for each other's transactions.
     """
 
-    def __init__(self, config: DeploymentConfig, models: Sequence[Model]) -> None:
-        self._config, self._models = config, models
-        self._partitions: dict[int, DeploymentPartition] = {}
-        self._waiting: dict[int, list[Arrival]] = {}
-        self._count = 0
+    def __init__(self, open_partition: Callable[[], DeploymentPartition]) -> None:
+        self._open_partition = open_partition
+        self._partition: DeploymentPartition | None = None
+        self._waiting: list[Arrival] = []
         self._lock = asyncio.Lock()
         self._some, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
+        self._looked_at = -1
+        self._task = asyncio.create_task(_to_the_end(self._work()))
 
     async def put(self, batch: Batch) -> None:
         """Let messages wait for their turn; returns when there is room for more."""
         now = time.time()
-        self._waiting.setdefault(batch.partition, []).extend(
+        self._waiting += [
             Arrival(one.offset, one.key or b"", one.value or b"", one.headers, now) for one in batch.records
-        )
-        self._count += len(batch.records)
+        ]
         self._some.set()
-        if self._count >= _WAITING:
+        if len(self._waiting) >= _WAITING:
             self._room.clear()
             await self._room.wait()
 
-    async def work(self) -> None:
-        """Apply what waits, for ever."""
+    async def look(self) -> None:
+        """Record progress, and read what was not delivered (Faust may have begun to listen later than we ended)."""
+        async with self._lock:
+            partition = self._partition
+            if partition is None:
+                return
+            if self._looked_at == partition.position and not self._waiting:  # all is quiet
+                await asyncio.to_thread(partition.catch_up)
+            if partition.save_due:
+                await asyncio.to_thread(partition.save)
+            self._looked_at = partition.position
+
+    async def close(self) -> None:
+        """Give the partition up: whoever owns it next goes on from its state."""
+        async with self._lock:
+            self._task.cancel()
+            self._room.set()
+            if self._partition is not None:
+                await asyncio.to_thread(self._partition.save)
+
+    async def _work(self) -> None:
+        async with self._lock:
+            self._partition = partition = await asyncio.to_thread(self._open_partition)
         while True:
             await self._some.wait()
             self._some.clear()
-            waiting, self._waiting, self._count = self._waiting, {}, 0
-            self._room.set()
             async with self._lock:
-                partitions = [(await self._partition(number), arrivals) for number, arrivals in waiting.items()]
-                # each has a transaction of its own: they are computed one after the other but written at once
-                await asyncio.gather(*(asyncio.to_thread(p.take, arrivals) for p, arrivals in partitions))
-
-    async def own(self, numbers: set[int]) -> None:
-        """Take partitions over, before a message of theirs comes."""
-        async with self._lock:
-            await asyncio.gather(*map(self._partition, numbers))
-
-    async def look(self) -> None:
-        """Record progress, and read what was not delivered (Faust may have begun to listen later than we ended)."""
-        seen: dict[int, int] = {}
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            for number in list(self._partitions):
-                async with self._lock:
-                    partition = self._partitions.get(number)
-                    if partition is None:
-                        continue
-                    if seen.get(number) == partition.position and number not in self._waiting:  # all is quiet
-                        await asyncio.to_thread(partition.catch_up)
-                    if partition.save_due:
-                        await asyncio.to_thread(partition.save)
-                    seen[number] = partition.position
-
-    async def release(self) -> None:
-        """Give all partitions up: whoever owns them next goes on from their states."""
-        async with self._lock:
-            for partition in self._partitions.values():
-                await asyncio.to_thread(partition.save)
-            self._partitions.clear()
-            self._waiting.clear()
-            self._count = 0
-            self._room.set()
-
-    async def _partition(self, number: int) -> DeploymentPartition:
-        if number not in self._partitions:
-            self._partitions[number] = await asyncio.to_thread(DeploymentPartition, self._config, self._models, number)
-        return self._partitions[number]
+                arrivals, self._waiting = self._waiting, []
+                self._room.set()
+                await asyncio.to_thread(partition.take, arrivals)
 
 
 def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.App:
@@ -109,30 +94,39 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
         model.check()
     app = in_batches(create_app(config.app_id, config.bootstrap))
     app.conf.consumer_auto_offset_reset = "latest"
-    owner = _Owner(config, models)
+    lanes: dict[int, _Lane] = {}
+    computing = threading.Lock()
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
-            await owner.put(event.message)
+            lane = lanes.get(event.message.partition)
+            if lane is not None:  # else another worker has it by now
+                await lane.put(event.message)
 
     app.agent(raw_topic(app, config.ticks_topic), name="deployment")(guarded(body))
 
-    @app.task  # type: ignore[untyped-decorator]
-    async def work() -> None:
-        await _to_the_end(owner.work())
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for lane in list(lanes.values()):
+                await lane.look()
 
     @app.task  # type: ignore[untyped-decorator]
-    async def look() -> None:
-        await _to_the_end(owner.look())
+    async def look_for_ever() -> None:
+        await _to_the_end(look())
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
     async def own(_app: Any, assigned: Any, **_: Any) -> None:
-        numbers = {place.partition for place in assigned if place.topic == config.ticks_topic}
-        app.add_future(_to_the_end(owner.own(numbers)))
+        for place in assigned:
+            if place.topic == config.ticks_topic and place.partition not in lanes:
+                make = partial(DeploymentPartition, config, models, place.partition, computing)
+                lanes[place.partition] = _Lane(make)
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def release(_app: Any, _revoked: Any, **_: Any) -> None:
-        await owner.release()
+        closing = list(lanes.values())
+        lanes.clear()
+        await asyncio.gather(*(lane.close() for lane in closing))
 
     return app
 

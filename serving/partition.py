@@ -7,6 +7,7 @@ its predecessor, reads the state and goes on, so each bar from the deployment's 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -68,14 +69,27 @@ class _Group:
 class DeploymentPartition:
     """The owner of one partition; made when it is assigned, which takes over from whoever owned it.
 
+    Parameters
+    ----------
+    computing
+        Held while features and models compute: the process's partitions compute one after the other (their threads
+        share an interpreter), but write at once. None: a lock of its own.
+
     Raises
     ------
     FaultError
         If Kafka does not answer, or another worker has taken over: the process must end.
     """
 
-    def __init__(self, config: DeploymentConfig, models: Sequence[Model], partition: int) -> None:
+    def __init__(
+        self,
+        config: DeploymentConfig,
+        models: Sequence[Model],
+        partition: int,
+        computing: threading.Lock | None = None,
+    ) -> None:
         self._config, self._models = config, models
+        self._computing = computing or threading.Lock()
         self._scored = [model for model in models if model.label is not None]
         self._ticks = any(model.reads.ticks for model in models)
         self._intervals = sorted({config.interval}.union(*(model.reads.intervals for model in models)))
@@ -172,19 +186,21 @@ class DeploymentPartition:
 
     def _apply(self, arrivals: Sequence[Arrival]) -> None:
         group = _Group()
-        for arrival in arrivals:
-            self._feed(arrival, group)
+        with self._computing:
+            for arrival in arrivals:
+                self._feed(arrival, group)
+            predictions = list(self._predictions(group))
         if arrivals:
             self.position = arrivals[-1].offset
             self._health.arrived(self.position)
-        predictions = list(self._predictions(group))
         self._publish(predictions)
         _tell(predictions)
-        scores = [
-            (model.shadow, score)
-            for symbol in group.moved
-            for model, score in self._of(symbol).pending.scores(self._of(symbol).feed.window)
-        ]
+        with self._computing:
+            scores = [
+                (model.shadow, score)
+                for symbol in group.moved
+                for model, score in self._of(symbol).pending.scores(self._of(symbol).feed.window)
+            ]
         self._publish(scores)
         if self.save_due:
             self.save()

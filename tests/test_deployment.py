@@ -338,7 +338,7 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
         partition.take(_Message(message))
         if message.offset() == 50:
             time.sleep(0.11)  # a pause, in which all states are written
-        if partition.states_due or partition.bars_due:
+        if partition.due:
             partition.write(partition.close_group())
     states = Source(kafka, "demo", "uneven", 0).builders()
     assert len({state.applied for state in states.values()}) == 2
