@@ -10,6 +10,7 @@ from lit.api.caching import caching_workers
 from lit.api.definitions import intervals_of
 from lit.api.services import Services
 from lit.api.workers import WorkerSpec
+from lit.processors.feature_versions import wanted_version
 from lit.streams.errors import UserError
 from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace
@@ -47,7 +48,8 @@ def _team_workers(services: Services, team: str) -> list[WorkerSpec]:
         specs.append(_spec(services, team, "sink", stream, "--source", stream))
         for schema in file.features if file else ():
             options = ("--stream", stream, "--schema", schema)
-            specs.append(_spec(services, team, "features", f"{stream}.{schema}", *options))
+            spec = _spec(services, team, "features", f"{stream}.{schema}", *options)
+            specs.append(replace(spec, revision=wanted_version(Workspace(services.data, team), schema)))
     specs += [_spec(services, team, "sink", source, "--source", source) for source in services.caches(team)]
     command, logs = (sys.executable, "-c", _COMMAND), services.config.private / "logs"
     specs += caching_workers(Workspace(services.data, team), command, logs)

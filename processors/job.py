@@ -147,6 +147,12 @@ def freeze(features: Sequence[Feature]) -> dict[str, FrozenFeature]:
     return frozen
 
 
+def features_version(resolution: int, features: Mapping[str, FrozenFeature]) -> str:
+    """Return 16 hexadecimal digits that differ where samples or values of frozen features may differ."""
+    parts = [resolution, sorted((name, feature.key) for name, feature in features.items())]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Return the versions of packages that decide bits."""

@@ -3,6 +3,8 @@
 A worker's state is what it can recompute, and how far it has published: it reads its partitions from their beginning,
 and each block's vectors go out in one transaction with the last index of them. So after any kill each vector is there
 once, for readers of committed data.
+
+A newer build of the schema takes over behind the last vector: what is published stays, and vectors say their version.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -22,8 +25,8 @@ from lit.features.probe import intervals_of, probe
 from lit.features.schema import Schema, load_schema
 from lit.processors.app import create_app, guarded, raw_topic
 from lit.processors.delivery import TransactionalPartition, read_ticks, unseen
-from lit.processors.job import FrozenFeature, freeze, load_job, thaw
-from lit.processors.progress import list_builds
+from lit.processors.job import FrozenFeature, features_version, freeze, thaw
+from lit.processors.progress import last_complete
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
 from lit.streams.records import FeatureVector, encode_json
@@ -48,6 +51,11 @@ class LiveFeatures:
     def app_id(self) -> str:
         """Consumer group, and begin of the transactional id."""
         return f"lit.{self.team}.features.{self.source}.{self.schema.name}".replace(" ", "_")
+
+    @cached_property
+    def version(self) -> str:
+        """What its vectors are marked with."""
+        return features_version(self.schema.resolution, self.features)
 
     @property
     def topic(self) -> str:
@@ -83,25 +91,22 @@ class Published(msgspec.Struct):
 
 def live_features(workspace: Workspace, source: str, schema: str, bootstrap: str, replication: int = 1) -> LiveFeatures:
     """Return a schema's live features as its last complete build had them; unbuilt, as they are now."""
-    found = load_schema(workspace, schema)
-    frozen: dict[str, FrozenFeature] | None = None
-    for view in list_builds(workspace):
-        if view.schema == schema and view.status == "complete":
-            job = load_job(workspace, view.build)
-            found, frozen = job.schema, job.features
-            break
-    features = frozen or freeze(load_features(workspace, found.features))
+    job = last_complete(workspace, schema)
+    found = job.schema if job else load_schema(workspace, schema)
+    features = job.features if job else freeze(load_features(workspace, found.features))
     return LiveFeatures(bootstrap, workspace.team, source, found, features, replication)
 
 
-def vectors(schema: str, samples: Samples, published: Published) -> Iterator[FeatureVector]:
-    """Yield the records of samples that were not published yet, and count them as published."""
+def vectors(config: LiveFeatures, samples: Samples, published: Published) -> Iterator[FeatureVector]:
+    """Yield the records of samples behind the last one published, by whichever version, and count them as published."""
     for row in range(len(samples)):
         index = int(samples.index[row])
         if index > published.index:
             values = {name: column[row].tolist() for name, column in samples.values.items()}
             time = iso(int(samples.timestamp[row]))
-            yield FeatureVector(schema, samples.symbol, index, time, published.count, values)
+            yield FeatureVector(
+                config.schema.name, samples.symbol, index, time, published.count, values, config.version
+            )
             published.index, published.count = index, published.count + 1
 
 
@@ -122,7 +127,7 @@ class LivePartition:
         """Apply a message and publish what follows from it."""
         samples = feed(self._config, self._engines, item)
         published = self._published.setdefault(item.symbol, Published())
-        records = list(vectors(self._config.schema.name, samples, published))
+        records = list(vectors(self._config, samples, published))
         if records:
             key = item.symbol.encode()
             self._transaction.begin()
@@ -149,7 +154,7 @@ def recomputed(config: LiveFeatures, partition: int) -> dict[str, list[FeatureVe
     for item in read_ticks(config.bootstrap, topics.ticks(config.team, config.source).name, partition):
         samples = feed(config, engines, item)
         own = published.setdefault(item.symbol, Published())
-        found.setdefault(item.symbol, []).extend(vectors(config.schema.name, samples, own))
+        found.setdefault(item.symbol, []).extend(vectors(config, samples, own))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import time
 from collections.abc import Iterator, Sequence
@@ -225,6 +226,16 @@ def view_build(workspace: Workspace, number: int) -> BuildView:
 def list_builds(workspace: Workspace) -> list[BuildView]:
     """Return a team's builds, newest first."""
     return [view_build(workspace, number) for number in reversed(build_numbers(workspace))]
+
+
+def last_complete(workspace: Workspace, schema: str) -> FrozenJob | None:
+    """Return the job of a schema's last complete build; None: it has none."""
+    for number in reversed(build_numbers(workspace)):
+        logs = workspace.path("logs", str(number))
+        with contextlib.suppress(FileNotFoundError):
+            if (logs / f"{schema}.json").exists() and (logs / "status.txt").read_text("utf-8").strip() == "complete":
+                return load_job(workspace, number)
+    return None
 
 
 def find_build(workspace: Workspace, name: str) -> int:

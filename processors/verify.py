@@ -5,9 +5,11 @@ Both recompute from the record (a tick topic, raw files) and compare bits; neith
 
 from __future__ import annotations
 
+import contextlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from lit.features.bars import bars_of
 from lit.features.dataset import DatasetAdapter, Segment
 from lit.features.intervals import Interval
 from lit.processors.delivery import read_messages, read_ticks
-from lit.processors.job import FrozenJob, frozen_features
+from lit.processors.job import FrozenJob, build_numbers, frozen_features, load_job
 from lit.processors.live_features import LiveFeatures, recomputed
 from lit.processors.merge import PARTS
 from lit.streams import topics
@@ -31,9 +33,10 @@ from lit.streams.workspace import Workspace
 
 @dataclass
 class Verdict:
-    """How many were compared, and what differed (a sentence each)."""
+    """How many were compared, what differed (a sentence each), and how many nothing is left of to compare with."""
 
     compared: int = 0
+    unknown: int = 0
     differences: list[str] = field(default_factory=list)
 
 
@@ -59,30 +62,50 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
     return verdict
 
 
-def verify_features(config: LiveFeatures) -> Verdict:
+def verify_features(workspace: Workspace, config: LiveFeatures) -> Verdict:
     """Compare a schema's published vectors with those that the stream's recorded ticks make, byte for byte.
 
-    A vector that was not published yet, at the end of the topic, is no difference.
+    Each is compared with what its own version makes: that of `config`, or of an earlier build of the schema. A vector
+    that was not published yet, at the end of the topic, is no difference.
     """
     verdict = Verdict()
+    versions = {config.version: config}
+    for number in build_numbers(workspace):
+        with contextlib.suppress(UserError):
+            job = load_job(workspace, number)
+            if job.schema.name == config.schema.name:
+                of_build = replace(config, schema=job.schema, features=job.features)
+                versions.setdefault(of_build.version, of_build)
     for partition in range(topics.PARTITIONS):
-        expected = recomputed(config, partition)
-        seen: dict[str, int] = {}
+        made: dict[str, dict[str, list[FeatureVector]]] = {}
+        last: dict[str, FeatureVector] = {}
         for message in read_messages(config.bootstrap, config.topic, partition):
             vector = msgspec.json.decode(message.value(), type=FeatureVector)
-            ordinal = seen.get(vector.symbol, 0)
-            if vector.ordinal < ordinal:
+            before = last.get(vector.symbol)
+            if before is not None and vector.ordinal <= before.ordinal:
                 continue  # a repeat
-            seen[vector.symbol] = ordinal + 1
-            own = expected.get(vector.symbol, [])
+            last[vector.symbol] = vector
+            if vector.version not in versions:
+                verdict.unknown += 1
+                continue
+            if vector.version not in made:
+                made[vector.version] = recomputed(versions[vector.version], partition)
+            expected = _behind(made[vector.version].get(vector.symbol, []), before)
             verdict.compared += 1
-            if ordinal >= len(own) or message.value() != encode_json(own[ordinal]):
-                made = encode_json(own[ordinal]).decode()[:200] if ordinal < len(own) else "no sample there"
+            if expected is None or message.value() != encode_json(expected):
                 verdict.differences.append(
-                    f"{vector.symbol} tick {vector.index}: published {message.value().decode()[:200]}, "
-                    f"its ticks make {made}"
+                    f"{vector.symbol} tick {vector.index}: published {message.value().decode()[:200]}, its ticks make "
+                    + (encode_json(expected).decode()[:200] if expected else "no sample there")
                 )
     return verdict
+
+
+def _behind(made: Sequence[FeatureVector], before: FeatureVector | None) -> FeatureVector | None:
+    """Return the first of a symbol's vectors behind the last one published, numbered on; None: there is none."""
+    if before is None:
+        return made[0] if made else None
+    place = bisect_right(made, before.index, key=lambda vector: vector.index)
+    return msgspec.structs.replace(made[place], ordinal=before.ordinal + 1) if place < len(made) else None
 
 
 def verify_dataset(workspace: Workspace, schema: str, samples: int = 200, seed: int = 0) -> Verdict:

@@ -73,6 +73,7 @@ class FeatureVector(msgspec.Struct, frozen=True):
 
     `index` is the tick's place in its symbol's sequence, `time` the tick's, `features` by name: a list of columns, or a
     list of rows. A repeat is byte-identical and has no higher `ordinal`, which grows by one a sample of a symbol.
+    `version` is another one where other scripts, parameters or another resolution made it than the vector before.
     """
 
     schema: str
@@ -81,6 +82,7 @@ class FeatureVector(msgspec.Struct, frozen=True):
     time: str
     ordinal: int
     features: dict[str, list[Any]]
+    version: str = ""
 
 
 class Event(msgspec.Struct, frozen=True):

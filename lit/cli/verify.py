@@ -41,8 +41,9 @@ def parity(
     wanted = Interval.parse(interval)
     with kafka(settings.data, settings.kafka) as bootstrap:
         if schema:
-            config = live_features(Workspace(settings.data, team), source, schema, bootstrap)
-            _tell("feature vectors", verify_features(config))
+            workspace = Workspace(settings.data, team)
+            config = live_features(workspace, source, schema, bootstrap)
+            _tell("feature vectors", verify_features(workspace, config))
             return
         _tell("bars", verify_parity(bootstrap, team, source, wanted))
 
@@ -64,6 +65,8 @@ def dataset(
 def _tell(what: str, verdict: Verdict) -> None:
     for difference in verdict.differences[:_SHOWN]:
         typer.echo(difference)
+    if verdict.unknown:
+        typer.echo(f"{verdict.unknown:,} {what} were made by scripts that no build kept: they are not compared")
     typer.echo(f"{verdict.compared:,} {what} compared, {len(verdict.differences):,} differ")
     if verdict.differences or not verdict.compared:
         raise typer.Exit(1)
