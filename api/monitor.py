@@ -54,6 +54,7 @@ class Watched:
     alerts: list[Alert] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     predicted_at: float = 0.0
+    counts: bool = False
     process: tuple[str, int | None] | None = None
 
     def alive(self, now: float) -> list[Health]:
@@ -69,6 +70,11 @@ class Watched:
         counts = bool(self.file.output.models or self.file.output.shadow)
         if counts and rules.calendar is not None:
             counts = session_codes(rules.calendar, np.array([int(now * 1e9)]))[0] == REGULAR
+        if counts and not self.counts:  # it got models, or the exchange opened: silence begins now at the earliest
+            self.since = now
+        self.counts = counts
+        # silence that stands ends by a prediction, not by a restart or the next opening
+        heard = max(self.predicted_at, 0.0 if ("silence", "predictions") in self.book.standing else self.since)
         drift: dict[str, float] = {}
         for health in alive:
             for model, columns in health.drift.items():
@@ -78,12 +84,13 @@ class Watched:
         latencies = [h.latency_ms_p99 for h in alive if h.latency_ms_p99 is not None]
         return Facts(
             drift=drift,
-            silent_seconds=now - max(self.predicted_at, self.since) if counts else None,
+            silent_seconds=now - heard if counts and heard else None,
             lag=float(sum(h.lag for h in alive)),
             latency_ms=max(latencies, default=None),
             recent={
                 model: self.reports.recent(model) for model in (*self.file.output.models, *self.file.output.shadow)
             },
+            models=frozenset((*self.file.output.models, *self.file.output.shadow)),
         )
 
 
@@ -220,12 +227,12 @@ class Monitor:
         for watched in list(self._watched.values()):
             try:
                 rules = Rules.of(watched.file.alerts)
-            except LitError as error:
+                with self._lock:
+                    alerts = watched.book.judge(rules, watched.facts(time.time()))
+                    watched.alerts = (watched.alerts + alerts)[-100:]
+            except LitError as error:  # of this deployment; the others are judged
                 log.warning("%s/%s: %s", watched.team, watched.file.name, error)
                 continue
-            with self._lock:
-                alerts = watched.book.judge(rules, watched.facts(time.time()))
-                watched.alerts = (watched.alerts + alerts)[-100:]
             for alert in alerts:
                 changed = True
                 self._notifier.tell(watched.team, alert, rules)

@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 
 from lit.serving.score_report import Measures
 from lit.streams.errors import UserError
+from lit.streams.sessions import session_codes
 
 MARGIN = 0.1
 
@@ -70,9 +72,21 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             value = getattr(rules, name)
             if value is not None and not value > 0:
                 raise UserError(f"alert {name} is {value}: give a number above 0")
-        if rules.webhook is not None and urlsplit(rules.webhook).scheme not in ("http", "https"):
-            raise UserError(f"webhook {rules.webhook!r} is no address: begin it with https://")
+        if rules.accuracy is not None and rules.accuracy > 1:
+            raise UserError(f"alert accuracy is {rules.accuracy:g}: it is a share, give a number up to 1")
+        if rules.webhook is not None and not _is_address(rules.webhook):
+            raise UserError(f"webhook {rules.webhook!r} is no address: write it as https://example.org/hook")
+        if rules.calendar is not None:
+            session_codes(rules.calendar, np.zeros(1, np.int64))  # refuses one that does not exist
         return rules
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -101,6 +115,8 @@ class Facts:
         Waiting messages; p99, None without predictions.
     recent
         Model → measures of the last scores.
+    models
+        Those that the deployment has; what stood of others is forgotten. None: not known.
     """
 
     drift: dict[str, float] = field(default_factory=dict)
@@ -108,6 +124,7 @@ class Facts:
     lag: float = 0.0
     latency_ms: float | None = None
     recent: dict[str, Measures] = field(default_factory=dict)
+    models: frozenset[str] | None = None
 
 
 class AlertBook:
@@ -134,7 +151,9 @@ class AlertBook:
                 self.standing.discard(key)
                 alerts.append(self._alert(rule, subject, "cleared", value, threshold))
         watched = {name for name in _NAMES if getattr(rules, name) is not None}
-        self.standing = {key for key in self.standing if key in seen or key[0] in watched}
+        self.standing = {
+            key for key in self.standing if (key in seen or key[0] in watched) and not _is_gone(key, facts.models)
+        }
         return alerts
 
     def _alert(self, rule: str, subject: str, status: str, value: float, threshold: float) -> Alert:
@@ -144,6 +163,14 @@ class AlertBook:
         return Alert(
             self._deployment, rule, subject, status, value, threshold, f"deployment {self._deployment}: {what} {said}"
         )
+
+
+def _is_gone(key: tuple[str, str], models: frozenset[str] | None) -> bool:
+    """Whether a condition was about a model that the deployment no longer has."""
+    rule, subject = key
+    if models is None or rule not in ("drift", "accuracy", "brier"):
+        return False
+    return (subject.partition(": ")[0] if rule == "drift" else subject) not in models
 
 
 _NAMES = ("drift", "silence", "lag", "latency_ms", "accuracy", "brier")

@@ -6,14 +6,13 @@ and, with a secret, `X-LIT-Signature: sha256=<hex>`: the HMAC-SHA256 of `timesta
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import logging
-import queue
 import threading
 import time
 import uuid
+from collections import deque
 
 import httpx
 import msgspec
@@ -29,8 +28,11 @@ log = logging.getLogger(__name__)
 #: Waits between attempts, seconds; then it is given up, and the log says so.
 ATTEMPTS = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _TIMEOUT_SECONDS = 10.0
-#: Webhook posts that may wait; more are dropped, and the log says so.
+#: Posts that may wait for one webhook; more are dropped, and the log says so.
 _WAITING = 1000
+
+#: Headers and body.
+_Post = tuple[dict[str, str], bytes]
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
@@ -39,16 +41,20 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 
 
 class Notifier:
-    """Tells of alerts without making anybody wait: posts are sent by a thread of its own."""
+    """Tells of alerts without making anybody wait.
+
+    Each webhook has its own queue and, while something is in it, a thread: posts come in order, and one webhook that
+    is slow or does not answer keeps no other waiting.
+    """
 
     def __init__(self, bootstrap: str, replication: int = 1, attempts: tuple[float, ...] = ATTEMPTS) -> None:
         self._bootstrap, self._replication, self._attempts = bootstrap, replication, attempts
         self._producer = producer(bootstrap, log_level=0, error_cb=lambda _: None)
         self._topics: set[str] = set()
-        self._posts: queue.Queue[tuple[Rules, dict[str, str], bytes] | None] = queue.Queue(_WAITING)
+        self._posts: dict[str, deque[_Post]] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-        self._thread.start()
 
     def tell(self, team: str, alert: Alert, rules: Rules) -> None:
         """Tell of an alert."""
@@ -63,10 +69,7 @@ class Notifier:
         headers = {"Content-Type": "application/json", "X-LIT-Id": uuid.uuid4().hex, "X-LIT-Timestamp": stamp}
         if rules.secret is not None:
             headers["X-LIT-Signature"] = signature(rules.secret, stamp, body)
-        try:
-            self._posts.put_nowait((rules, headers, body))
-        except queue.Full:
-            log.error("webhook %s: %d posts wait, this one is dropped", rules.webhook, _WAITING)
+        self._post(rules.webhook, (headers, body))
 
     def publish(self, team: str, event: Event) -> None:
         """Put an event into the team's events topic."""
@@ -80,16 +83,35 @@ class Notifier:
     def close(self) -> None:
         """Stop; posts that wait are dropped."""
         self._end.set()
-        with contextlib.suppress(queue.Full):
-            self._posts.put_nowait(None)
         self._producer.flush(2.0)
-        self._thread.join(_TIMEOUT_SECONDS + 2.0)
+        with self._lock:
+            threads = list(self._threads.values())
+        until = time.monotonic() + _TIMEOUT_SECONDS + 2.0
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _run(self) -> None:
+    def _post(self, address: str, post: _Post) -> None:
+        with self._lock:
+            waiting = self._posts.setdefault(address, deque())
+            if len(waiting) >= _WAITING:
+                log.error("webhook %s: %d posts wait, this one is dropped", address, _WAITING)
+                return
+            waiting.append(post)
+            if address not in self._threads:
+                thread = threading.Thread(target=self._run, args=(address,), name="webhook", daemon=True)
+                self._threads[address] = thread
+                thread.start()
+
+    def _run(self, address: str) -> None:
         with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client:
-            while (post := self._posts.get()) is not None and not self._end.is_set():
-                rules, headers, body = post
-                self._deliver(client, str(rules.webhook), headers, body)
+            while True:
+                with self._lock:
+                    waiting = self._posts[address]
+                    if not waiting or self._end.is_set():
+                        del self._posts[address], self._threads[address]
+                        return
+                    headers, body = waiting.popleft()
+                self._deliver(client, address, headers, body)
 
     def _deliver(self, client: httpx.Client, address: str, headers: dict[str, str], body: bytes) -> None:
         for wait in (*self._attempts, None):
@@ -98,7 +120,7 @@ class Notifier:
                 if answer.status_code < 300:
                     return
                 said = f"answered {answer.status_code}"
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                 said = f"gave no answer ({type(error).__name__})"
             if wait is None:
                 log.error("webhook %s %s: given up after %d attempts", address, said, len(self._attempts) + 1)

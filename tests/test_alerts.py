@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit.api.config import ApiConfig
+from lit.api.monitor import Watched
 from lit.api.server import listening, serving
 from lit.api.services import Services
 from lit.processors.delivery import read_partition
@@ -27,6 +29,7 @@ from lit.serving.alerts import AlertBook, Facts, Rules
 from lit.serving.config import SHADOW
 from lit.serving.health import Health
 from lit.serving.notify import Notifier
+from lit.serving.opening import Deployment, Output
 from lit.serving.partition import HEALTH
 from lit.serving.score_report import Measures
 from lit.streams import topics
@@ -34,7 +37,7 @@ from lit.streams.clients import producer
 from lit.streams.errors import UserError
 from lit.streams.records import Event, Score, encode_json
 from lit.streams.store_open import open_store
-from lit.streams.tick import iso_ms
+from lit.streams.tick import from_iso, iso_ms
 
 
 @given(st.lists(st.floats(0, 200), max_size=40), st.sampled_from(["lag", "accuracy"]))
@@ -69,9 +72,55 @@ def test_what_stands_is_kept_over_a_restart_and_a_rule_that_is_gone_tells_no_mor
 
 
 def test_wrong_rules_are_refused_in_a_sentence() -> None:
-    for raw, word in (({"drifts": 1}, "drifts"), ({"lag": -1}, "lag"), ({"webhook": "ftp://x"}, "ftp")):
-        with pytest.raises(UserError, match=word):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"drifts": 1}, "drifts"),
+        ({"lag": -1}, "lag"),
+        ({"accuracy": 55}, "accuracy is 55: it is a share"),
+        ({"calendar": "NOPE"}, "'NOPE' has no calendar"),
+    ]
+    for address in ("ftp://x", "http://", "http://[", "http://host:port/", "http://host:99999/"):
+        wrong.append(({"webhook": address}, "is no address: write it as https://"))
+    for raw, words in wrong:
+        with pytest.raises(UserError, match=words):
             Rules.of(raw)
+
+
+def test_what_stood_of_a_model_that_left_the_deployment_is_forgotten() -> None:
+    rules, book = Rules(drift=0.25, brier=0.3, scores=1), AlertBook("d")
+    bad = {"drift": {"a: x.y": 1.0, "b: x.y": 1.0}, "recent": {name: Measures(9, brier=0.9) for name in "ab"}}
+    assert len(book.judge(rules, Facts(**bad, models=frozenset("ab")))) == 4  # type: ignore[arg-type]
+    assert book.judge(rules, Facts(models=frozenset("b"))) == []
+    assert book.standing == {("drift", "b: x.y"), ("brier", "b")}
+
+
+NIGHT, MORNING = from_iso("2024-03-05T13:00:00Z") / 1e9, from_iso("2024-03-05T14:30:01Z") / 1e9
+
+
+def watched(alerts: dict[str, Any], models: list[str]) -> Watched:
+    file = Deployment("up", "tape", Output(models=models), alerts=alerts)
+    return Watched("t", file, AlertBook("up"), since=NIGHT)
+
+
+def test_silence_begins_with_the_session_and_with_the_first_model() -> None:
+    one = watched({"silence": 60, "calendar": "XNYS"}, ["m"])
+    one.predicted_at = NIGHT - 40_000  # yesterday, at the close
+    assert one.facts(NIGHT).silent_seconds is None
+    assert one.facts(MORNING).silent_seconds == 0  # the exchange has just opened
+    assert one.facts(MORNING + 61).silent_seconds == 61
+    empty = watched({"silence": 60}, [])
+    assert empty.facts(NIGHT + 5000).silent_seconds is None
+    empty.file = Deployment("up", "tape", Output(models=["m"]))
+    assert empty.facts(NIGHT + 5001).silent_seconds == 0
+
+
+def test_silence_that_stands_ends_by_a_prediction_and_not_by_a_restart_of_the_server() -> None:
+    one = watched({"silence": 60}, ["m"])
+    one.book.standing.add(("silence", "predictions"))
+    assert one.facts(NIGHT + 1).silent_seconds is None  # nothing is known yet
+    one.predicted_at = NIGHT - 500
+    assert one.facts(NIGHT + 2).silent_seconds == 502
+    one.predicted_at = NIGHT + 3
+    assert one.book.judge(Rules(silence=60), one.facts(NIGHT + 4))[0].status == "cleared"
 
 
 @contextmanager
@@ -121,6 +170,23 @@ def test_a_webhook_is_tried_until_it_answers_and_can_check_who_wrote(kafka: str)
     assert json.loads(body)["sentence"] == alert.sentence
     events = [msgspec.json.decode(v, type=Event) for v in read_partition(kafka, topics.events("hooked").name, 0)]
     assert [(e.kind, e.name, e.status) for e in events] == [("alert", "d", "raised")]
+
+
+@pytest.mark.kafka
+def test_a_webhook_that_never_answers_keeps_no_other_waiting_and_its_own_posts_stay_in_order(kafka: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, receiver(refusals=1) as (address, posts):
+        notifier = Notifier(kafka, attempts=(0.05, 0.05))
+        book, lost = AlertBook("d"), f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        (alert,) = book.judge(Rules(lag=1), Facts(lag=5))
+        (back,) = book.judge(Rules(lag=1), Facts(lag=0))
+        for hook in (lost, "http://no.\u200bhost/", address):  # the first takes the connection and says nothing
+            for one in (alert, back):
+                notifier.tell("hooked", one, Rules(lag=1, webhook=hook))
+        until(lambda: len(posts) == 3)
+        assert [json.loads(body)["status"] for _, body in posts] == ["raised", "raised", "cleared"]
+        silent.settimeout(10)
+        silent.accept()[0].close()  # it was asked, and is still being waited for
+    notifier.close()
 
 
 @pytest.mark.kafka
