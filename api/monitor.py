@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from lit.api.services import Services
 from lit.serving.alerts import Alert, AlertBook, Facts, Rules
 from lit.serving.config import SHADOW
-from lit.serving.health import Health
+from lit.serving.health import Health, drift_by_model
 from lit.serving.notify import Notifier
 from lit.serving.opening import Deployment
 from lit.serving.partition import HEALTH
@@ -75,12 +75,11 @@ class Watched:
         self.counts = counts
         # silence that stands ends by a prediction, not by a restart or the next opening
         heard = max(self.predicted_at, 0.0 if ("silence", "predictions") in self.book.standing else self.since)
-        drift: dict[str, float] = {}
-        for health in alive:
-            for model, columns in health.drift.items():
-                for column, value in columns.items():
-                    name = f"{model}: {column}"
-                    drift[name] = max(value, drift.get(name, 0.0))
+        drift = {
+            f"{model}: {column}": value
+            for model, columns in drift_by_model(alive).items()
+            for column, value in columns.items()
+        }
         latencies = [h.latency_ms_p99 for h in alive if h.latency_ms_p99 is not None]
         return Facts(
             drift=drift,
@@ -219,7 +218,7 @@ class Monitor:
             elif message.key() == HEALTH:
                 health = msgspec.json.decode(value, type=Health)
                 watched.health[health.partition] = health
-        except msgspec.MsgspecError as problem:
+        except (msgspec.MsgspecError, ValueError) as problem:
             log.error("%s offset %s is skipped: %s", message.topic(), message.offset(), problem)
 
     def _judge(self) -> None:

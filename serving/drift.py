@@ -1,14 +1,17 @@
 """How far a model's inputs have moved from those that it was trained on: the population stability index.
 
-Bins are the deciles of the training asset (see `lit.trainer.drift`). Of a feature of several rows the last is taken:
-windows that follow each other share all the others.
+Bins are the deciles of the training asset (see `lit.trainer.drift`); a value that is several deciles at once has a bin
+of its own. Of a feature of several rows the last is taken: windows that follow each other share all the others.
+
+A deployment's partitions see other symbols each, the asset has them all: so partitions tell counts, and the index is
+that of all partitions together.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +28,43 @@ from lit.trainer.drift import population_stability
 log = logging.getLogger(__name__)
 
 BINS = 10
-#: Samples that live shares are of, and how many there must be before they say something.
+#: Samples that a partition's live shares are of, and how many of all there must be before they say something.
 LIVE, ENOUGH = 500, 100
+
+
+class Shift(msgspec.Struct, frozen=True):
+    """A column's latest values in a partition: how many are in each bin.
+
+    Parameters
+    ----------
+    trained, live
+        Samples of the training asset and latest ones by bin.
+    seen
+        All that the worker has seen, which weighs this partition against the others.
+    """
+
+    trained: list[int]
+    live: list[int]
+    seen: int
+
+
+def drift_of(parts: Iterable[Mapping[str, Shift]]) -> dict[str, float]:
+    """Return `feature.column` → PSI of a model's partitions together; empty while too few samples were seen."""
+    found: dict[str, list[Shift]] = {}
+    for part in parts:
+        for column, shift in part.items():
+            found.setdefault(column, []).append(shift)
+    return {
+        column: round(_together(shifts), 6)
+        for column, shifts in found.items()
+        if sum(sum(shift.live) for shift in shifts) >= ENOUGH
+    }
+
+
+def _together(shifts: list[Shift]) -> float:
+    latest = shifts[-1].trained  # while a worker changes, partitions may still tell of another reference
+    parts = [np.array(s.live) / max(sum(s.live), 1) * s.seen for s in shifts if s.trained == latest]
+    return population_stability(np.array(latest), np.sum(parts, axis=0))
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -50,8 +88,8 @@ class Reference(msgspec.Struct, frozen=True):
 
 def last_row(values: Any) -> Float64Array:
     """Return (n, columns) of values (n, columns) or (n, rows, columns)."""
-    array = np.asarray(values, np.float64)
-    return array[:, -1] if array.ndim == 3 else array
+    array = np.asarray(values, np.float32)  # as models see them: else a value that repeats is not itself any more
+    return (array[:, -1] if array.ndim == 3 else array).astype(np.float64)
 
 
 def reference_of(digest: str, columns: Mapping[str, list[str]], values: Mapping[str, Any]) -> Reference:
@@ -60,10 +98,15 @@ def reference_of(digest: str, columns: Mapping[str, list[str]], values: Mapping[
     counts: dict[str, list[list[int]]] = {}
     for name, samples in values.items():
         rows = last_row(samples)
-        inner = [np.unique(np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1])) for column in rows.T]
+        inner = [_edges(column) for column in rows.T]
         edges[name] = [edge.tolist() for edge in inner]
         counts[name] = [_counts(column, edge).tolist() for column, edge in zip(rows.T, inner, strict=True)]
     return Reference(digest, {name: list(columns[name]) for name in values}, edges, counts)
+
+
+def _edges(column: Float64Array) -> Float64Array:
+    deciles, times = np.unique(np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
+    return np.unique([*deciles, *np.nextafter(deciles[times > 1], np.inf)])
 
 
 def _counts(column: Float64Array, edges: Any) -> Int64Array:
@@ -76,24 +119,23 @@ class DriftTally:
     """The latest inputs of a model against its reference."""
 
     reference: Reference
+    seen: int = 0
     _rows: dict[str, deque[Float64Array]] = field(default_factory=dict)
 
     def add(self, inputs: Mapping[str, Any]) -> None:
         """Take a sample's inputs."""
+        self.seen += 1
         for name in self.reference.edges:
             self._rows.setdefault(name, deque(maxlen=LIVE)).append(last_row(np.asarray(inputs[name])[None])[0])
 
-    def values(self) -> dict[str, float]:
-        """Return `feature.column` → PSI; empty while too few samples were seen."""
-        found: dict[str, float] = {}
+    def values(self) -> dict[str, Shift]:
+        """Return `feature.column` → its latest values by bin."""
+        found: dict[str, Shift] = {}
         for name, rows in self._rows.items():
-            if len(rows) < ENOUGH:
-                return {}
             table = np.stack(rows)
             for number, column in enumerate(self.reference.columns[name]):
                 trained, edges = self.reference.counts[name][number], self.reference.edges[name][number]
-                live = _counts(table[:, number], edges)
-                found[f"{name}.{column}"] = round(population_stability(np.array(trained), live), 6)
+                found[f"{name}.{column}"] = Shift(trained, _counts(table[:, number], edges).tolist(), self.seen)
         return found
 
 

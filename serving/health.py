@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from lit.serving.drift import Shift, drift_of
 from lit.streams.tick import iso_ms
 
 #: Latencies are of the last so many predictions.
@@ -29,8 +31,8 @@ class Health(msgspec.Struct, frozen=True):
         From the arrival of the ticks that close a bar to publishing, of the last 1000 predictions; null without any.
     last_prediction
         When this worker published its last one, ISO 8601 UTC; null as long as it has not.
-    drift
-        Model → `feature.column` → population stability index; empty until 100 samples were seen.
+    shifts
+        Model → `feature.column` → its latest values by bin (see `lit.serving.drift.drift_of`).
     """
 
     deployment: str
@@ -42,7 +44,13 @@ class Health(msgspec.Struct, frozen=True):
     latency_ms_p50: float | None
     latency_ms_p99: float | None
     last_prediction: str | None = None
-    drift: dict[str, dict[str, float]] = {}
+    shifts: dict[str, dict[str, Shift]] = {}
+
+
+def drift_by_model(parts: Sequence[Health]) -> dict[str, dict[str, float]]:
+    """Return model → `feature.column` → population stability index, of a deployment's partitions together."""
+    models = dict.fromkeys(model for part in parts for model in part.shifts)
+    return {model: drift_of(part.shifts[model] for part in parts if model in part.shifts) for model in models}
 
 
 @dataclass
@@ -52,7 +60,7 @@ class HealthTally:
     deployment: str
     partition: int
     end: int = 0
-    drift: dict[str, dict[str, float]] = field(default_factory=dict)
+    drift: dict[str, dict[str, Shift]] = field(default_factory=dict)
     _made: dict[str, int] = field(default_factory=dict)
     _last: str | None = None
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))

@@ -14,14 +14,15 @@ import numpy as np
 
 from lit.serving.score_summary import base_rates, classes, right, squared_error
 from lit.streams.records import Score
-from lit.streams.tick import Float64Array
+from lit.streams.tick import Float64Array, Int64Array, from_iso
+from lit.trainer import metrics
 
 #: "Lately" is the last so many scores.
 RECENT = 500
-#: Bins of the reliability diagram, and those that the ROC curve is counted in.
-BINS, FINE = 10, 1000
-#: Bars that models are compared on: the latest so many.
-COMPARED = 20_000
+#: Bins of the reliability diagram, and those that the ROC curve since the start is counted in.
+BINS, FINE = 10, 20_000
+#: Bars that models are compared on: the latest so many; and how many there must be before one is called better.
+COMPARED, ENOUGH = 20_000, 30
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -44,7 +45,8 @@ class Measures(msgspec.Struct, frozen=True):
     brier, base_rate_brier
         Mean squared error of the probabilities (Brier 1950); that of always saying the frequencies.
     auc
-        How often a yes scored above a no (to a thousandth of probability); null unless there are two classes.
+        How often a yes scored above a no (of the last scores exactly, since the start to a 20,000th of probability);
+        null unless there are two classes.
     calibration_error
         Mean distance of prediction and frequency over ten bins.
     """
@@ -84,9 +86,9 @@ class Comparison(msgspec.Struct, frozen=True):
         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
     low, high
         Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
-        Mariano 1995, Bartlett weights).
+        Mariano 1995, Bartlett weights), and the symbols' bars of one moment even more: they count as one observation.
     better
-        The model that is better for certain (the interval leaves 0 out), else null.
+        The model that is better for certain (the interval leaves 0 out, on 30 moments at the least), else null.
     """
 
     champion: str
@@ -103,14 +105,14 @@ class Comparison(msgspec.Struct, frozen=True):
 
 @dataclass
 class _Sums:
-    """Counts that add up: since the start they grow, lately what leaves is subtracted."""
+    """Counts that add up: since the start they grow, lately what leaves is subtracted; `fine` only if it is given."""
 
     scored: int = 0
     hits: int = 0
     squares: float = 0.0
     came: dict[int, int] = field(default_factory=dict)
     binary: bool = True
-    fine: Float64Array = field(default_factory=lambda: np.zeros((2, FINE)))
+    fine: Int64Array | None = None
     sums: Float64Array = field(default_factory=lambda: np.zeros((3, BINS)))
 
     def add(self, probabilities: list[float], came: int, sign: int = 1) -> None:
@@ -121,7 +123,8 @@ class _Sums:
         self.came[came] = self.came.get(came, 0) + sign
         if self.binary:
             p = min(max(probabilities[1], 0.0), 1.0)
-            self.fine[came, min(int(p * FINE), FINE - 1)] += sign
+            if self.fine is not None:
+                self.fine[came, min(int(p * FINE), FINE - 1)] += sign
             self.sums[:, min(int(p * BINS), BINS - 1)] += (sign, sign * p, sign * came)
 
     def measures(self) -> Measures:
@@ -139,8 +142,10 @@ class _Sums:
         )
 
     def _auc(self) -> float | None:
+        if self.fine is None or not self.binary:
+            return None
         no, yes = self.fine
-        if not self.binary or not no.sum() or not yes.sum():
+        if not no.any() or not yes.any():
             return None
         below = np.cumsum(no) - no / 2
         return float((yes * below).sum() / (yes.sum() * no.sum()))
@@ -153,58 +158,102 @@ class _Sums:
         ]
 
 
+@dataclass(slots=True)
+class _Bar:
+    """Whether each model was right at a bar, and its squared error; `start` in ns since the epoch."""
+
+    start: int
+    said: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+
 class ScoreReports:
     """Scores of a deployment, each taken once, in the order of their topics; models' may come in any order."""
 
     def __init__(self) -> None:
         self._start: dict[str, _Sums] = {}
         self._recent: dict[str, _Sums] = {}
-        self._window: dict[str, deque[tuple[list[float], int]]] = {}
-        self._bars: OrderedDict[tuple[str, int], dict[str, tuple[int, float]]] = OrderedDict()
+        self._window: dict[str, deque[tuple[list[float], int] | None]] = {}
+        self._others: dict[str, int] = {}
+        self._bars: OrderedDict[tuple[str, int], _Bar] = OrderedDict()
 
     def add(self, score: Score) -> None:
-        """Take a score; one without classes (a regression) is left out."""
-        found = classes(score.prediction, score.outcome)
+        """Take a score; of one without classes (a regression) there is only the number."""
+        model, found = score.model, classes(score.prediction, score.outcome)
+        if model not in self._start:
+            self._start[model], self._recent[model] = _Sums(fine=np.zeros((2, FINE), np.int64)), _Sums()
+        recent, window = self._recent[model], self._window.setdefault(model, deque())
+        window.append(found)
+        if len(window) > RECENT and (gone := window.popleft()) is not None:
+            recent.add(*gone, sign=-1)
         if found is None:
+            self._others[model] = self._others.get(model, 0) + 1
             return
         probabilities, came = found
-        self._start.setdefault(score.model, _Sums()).add(probabilities, came)
-        recent, window = self._recent.setdefault(score.model, _Sums()), self._window.setdefault(score.model, deque())
+        self._start[model].add(probabilities, came)
         recent.add(probabilities, came)
-        window.append((probabilities, came))
-        if len(window) > RECENT:
-            recent.add(*window.popleft(), sign=-1)
         said = int(right(probabilities, came)), squared_error(probabilities, came, len(probabilities) == 2)
-        self._bars.setdefault((score.symbol, score.ordinal), {})[score.model] = said
+        bar = self._bars.setdefault((score.symbol, score.ordinal), _Bar(from_iso(score.bar_start)))
+        bar.said[model] = said
         if len(self._bars) > COMPARED:
             self._bars.popitem(last=False)
 
     def recent(self, model: str) -> Measures:
         """Return a model's measures of the last scores."""
-        return self._recent.get(model, _Sums()).measures()
+        window = self._window.get(model, deque())
+        both = [one for one in window if one is not None]
+        if len(both) <= len(window) - len(both):
+            return Measures(len(window))
+        sums = self._recent[model]
+        came = np.array([came == 1 for _, came in both])
+        if not sums.binary or came.all() or not came.any():
+            return sums.measures()
+        area = metrics.auc(came, np.array([probabilities[1] for probabilities, _ in both]))
+        return msgspec.structs.replace(sums.measures(), auc=area)
 
     def report(self, model: str, shadow: bool, validation: dict[str, float] | None = None) -> ModelReport:
         """Return all about a model."""
-        since = self._start.get(model, _Sums())
+        since, others = self._start.get(model, _Sums()), self._others.get(model, 0)
+        classified = since.scored > others
         return ModelReport(
-            model, shadow, since.measures(), self.recent(model), since.reliability(), dict(validation or {})
+            model,
+            shadow,
+            since.measures() if classified else Measures(since.scored + others),
+            self.recent(model),
+            since.reliability() if classified else [],
+            dict(validation or {}),
         )
 
     def compare(self, champion: str, challenger: str) -> Comparison:
         """Compare two models on the bars that both were scored at."""
-        both = [(bar[champion], bar[challenger]) for bar in self._bars.values() if {champion, challenger} <= bar.keys()]
-        return paired(champion, challenger, both)
+        bars = [bar for bar in self._bars.values() if {champion, challenger} <= bar.said.keys()]
+        bars.sort(key=lambda bar: bar.start)
+        both = [(bar.said[champion], bar.said[challenger]) for bar in bars]
+        return paired(champion, challenger, both, [bar.start for bar in bars])
 
 
-def paired(champion: str, challenger: str, both: list[tuple[tuple[int, float], tuple[int, float]]]) -> Comparison:
-    """Compare two models by (right, squared error) of each at the same bars, in order."""
+def paired(
+    champion: str,
+    challenger: str,
+    both: list[tuple[tuple[int, float], tuple[int, float]]],
+    times: list[int] | None = None,
+) -> Comparison:
+    """Compare two models by (right, squared error) of each at the same bars, in order.
+
+    Parameters
+    ----------
+    times
+        When each bar began, ascending; bars of several symbols may begin together. None: one after the other.
+    """
     if not both:
         return Comparison(champion, challenger, 0)
     first = sum(a[0] > b[0] for a, b in both)
     second = sum(b[0] > a[0] for a, b in both)
     differences = np.array([a[1] - b[1] for a, b in both])
-    mean, margin = float(differences.mean()), 1.959964 * math.sqrt(_variance_of_mean(differences))
-    certain = len(both) > 1 and abs(mean) > margin > 0
+    together = np.unique(times, return_inverse=True)[1] if times else np.arange(len(both))
+    mean = float(differences.mean())
+    moments = np.bincount(together, differences - mean).astype(np.float64)
+    margin = 1.959964 * math.sqrt(_variance_of_sum(moments)) / len(both)
+    certain = len(moments) >= ENOUGH and abs(mean) > margin > 0
     return Comparison(
         champion=champion,
         challenger=challenger,
@@ -219,14 +268,13 @@ def paired(champion: str, challenger: str, both: list[tuple[tuple[int, float], t
     )
 
 
-def _variance_of_mean(values: Float64Array) -> float:
-    count = len(values)
-    centred = values - values.mean()
-    lags = int(count ** (1 / 3))
-    total = float(centred @ centred) / count
-    for lag in range(1, min(lags, count - 1) + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / count
-    return max(total, 0.0) / count
+def _variance_of_sum(centred: Float64Array) -> float:
+    count = len(centred)
+    lags = min(int(count ** (1 / 3)), count - 1)
+    total = float(centred @ centred)
+    for lag in range(1, lags + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
+    return max(total, 0.0)
 
 
 def _binomial_p(fewer: int, total: int) -> float:

@@ -1,8 +1,8 @@
 """How predictions have done so far, next to what no model at all would have done. Pure: scores in, numbers out.
 
-A prediction is read by its form: one number with an outcome of 0 or 1 is the probability of 1; several numbers are
-probabilities of classes, with an outcome that is one-hot or names the class. Other outcomes (a regression) are counted
-but have no accuracy.
+A prediction is read by its form: one number from 0 to 1 with an outcome of 0 or 1 is the probability of 1; several are
+probabilities of classes, with an outcome that is one-hot or names the class. Other scores are counted but have no
+accuracy; a model of which most are of that kind (a regression, whose outcome is 0 now and then) has none at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from lit.streams.records import Prediction, Score
 
 #: `recent_accuracy` is of this many scores.
 RECENT = 50
+#: Probabilities of a float32 model may be outside 0…1 by this.
+ROUNDING = 1e-6
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -31,8 +33,8 @@ class Summary(msgspec.Struct, frozen=True):
     base_rate_accuracy
         That of always saying the most frequent class of these outcomes, known in hindsight: a hard measure.
     brier, base_rate_brier
-        Mean squared error of the probabilities (summed over classes where there are several), and that of always
-        giving the outcomes' frequencies.
+        Mean squared error of the probabilities (summed over classes where there are more than two), and that of
+        always giving the outcomes' frequencies.
     recent_accuracy
         Accuracy of the last 50.
     """
@@ -50,6 +52,8 @@ class Summary(msgspec.Struct, frozen=True):
 
 def classes(prediction: Sequence[float], outcome: Sequence[float]) -> tuple[list[float], int] | None:
     """Return the probability of each class and the class that came, or None if there are no classes."""
+    if not all(-ROUNDING <= p <= 1 + ROUNDING for p in prediction):
+        return None
     if len(prediction) == 1 and len(outcome) == 1 and outcome[0] in (0.0, 1.0):
         return [1.0 - prediction[0], prediction[0]], int(outcome[0])
     if len(prediction) < 2:
@@ -91,15 +95,17 @@ class Tally:
     counts: dict[int, int] = field(default_factory=dict)
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     binary: bool = True
+    others: int = 0
 
     def add(self, score: Score) -> None:
         """Take the next score."""
         self.scored += 1
         found = classes(score.prediction, score.outcome)
         if found is None:
+            self.others += 1
             return
         probabilities, came = found
-        self.binary = len(score.prediction) == 1
+        self.binary = len(probabilities) == 2
         hit = right(probabilities, came)
         self.hits += hit
         self.recent.append(hit)
@@ -109,7 +115,7 @@ class Tally:
     def summary(self, model: str, symbol: str | None, pending: int) -> Summary:
         """Return the numbers so far."""
         total = sum(self.counts.values())
-        if not total:
+        if total <= self.others:
             return Summary(model, symbol, self.scored, pending, None, None, None, None, None)
         base_accuracy, base_brier = base_rates(self.counts.values(), self.binary)
         return Summary(

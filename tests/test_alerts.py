@@ -27,6 +27,7 @@ from lit.api.services import Services
 from lit.processors.delivery import read_partition
 from lit.serving.alerts import AlertBook, Facts, Rules
 from lit.serving.config import SHADOW
+from lit.serving.drift import Shift
 from lit.serving.health import Health
 from lit.serving.notify import Notifier
 from lit.serving.opening import Deployment, Output
@@ -37,7 +38,7 @@ from lit.streams.clients import producer
 from lit.streams.errors import UserError
 from lit.streams.records import Event, Score, encode_json
 from lit.streams.store_open import open_store
-from lit.streams.tick import from_iso, iso_ms
+from lit.streams.tick import from_iso, iso, iso_ms
 
 
 @given(st.lists(st.floats(0, 200), max_size=40), st.sampled_from(["lag", "accuracy"]))
@@ -207,12 +208,24 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             for ordinal in range(60):
                 came = float(ordinal % 2)
                 for model, name, p in (("old", "up", 1 - came), ("new", "up" + SHADOW, 0.2 + 0.6 * came)):
-                    row = Score("up", model, "A", "1minute", "", ordinal, [p], "", ordinal, "", 1.0, [came])
+                    row = Score(
+                        "up",
+                        model,
+                        "A",
+                        "1minute",
+                        iso(ordinal * 60 * 10**9),
+                        ordinal,
+                        [p],
+                        "",
+                        ordinal,
+                        "",
+                        1.0,
+                        [came],
+                    )
                     for _ in range(1 + ordinal % 2):  # some are there twice
                         sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
-            health = Health(
-                "up", 0, iso_ms(time.time_ns()), 9, 2, {"old": 60}, 3.0, 9.0, None, {"old": {"bars.close": 0.3}}
-            )
+            moved = {"old": {"bars.close": Shift([100, 100], [95, 25], 120)}}
+            health = Health("up", 0, iso_ms(time.time_ns()), 9, 2, {"old": 60}, 3.0, 9.0, None, moved)
             sender.produce(topics.state(team, "deployment", "up").name, encode_json(health), HEALTH, partition=0)
             assert sender.flush(30) == 0
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
 
 from lit.serving.drift import BINS as DRIFT_BINS
-from lit.serving.drift import ENOUGH, DriftTally, reference_of
+from lit.serving.drift import ENOUGH, DriftTally, Shift, drift_of, reference_of
 from lit.serving.score_report import RECENT, Measures, ScoreReports, paired
+from lit.serving.score_summary import ScoreBook
 from lit.streams.records import Score
+from lit.streams.tick import iso
 from lit.trainer.metrics import auc, calibration, calibration_error
 
 
 def score(ordinal: int, p: list[float], outcome: list[float], model: str = "m", symbol: str = "A") -> Score:
-    return Score("d", model, symbol, "1minute", "", ordinal, p, "", ordinal, "", 0.0, outcome)
+    start = iso(ordinal * 60 * 10**9)
+    return Score("d", model, symbol, "1minute", start, ordinal, p, "", ordinal, "", 0.0, outcome)
 
 
-#: Probabilities that lie within bins, so that a thousandth is exact.
+#: Probabilities that lie within bins of the ROC curve, so that it is exact.
 ROWS = st.lists(st.tuples(st.integers(0, 999).map(lambda n: (n + 0.5) / 1000), st.booleans()), min_size=1, max_size=80)
 
 
@@ -32,7 +37,9 @@ def test_measures_equal_those_of_training(rows: list[tuple[float, bool]]) -> Non
     found = reports.report("m", False)
     p, came = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
     since = found.since_start
-    assert since == found.recent and since.scored == len(rows)
+    for name in Measures.__struct_fields__:
+        assert getattr(since, name) == pytest.approx(getattr(found.recent, name)), name
+    assert since.scored == len(rows)
     assert since.brier == pytest.approx(((p - came) ** 2).mean())
     assert since.base_rate_brier == pytest.approx(((came.mean() - came) ** 2).mean())
     assert since.accuracy == pytest.approx(((p >= 0.5) == came).mean())
@@ -45,6 +52,44 @@ def test_measures_equal_those_of_training(rows: list[tuple[float, bool]]) -> Non
     assert [(b.count, pytest.approx(b.predicted), pytest.approx(b.observed)) for b in found.calibration] == [
         (b["count"], b["prediction"], b["frequency"]) for b in expected
     ]
+
+
+def test_the_auc_of_predictions_that_hardly_differ_is_that_of_scikit_learn() -> None:
+    rng, reports = np.random.default_rng(5), ScoreReports()
+    came = rng.random(400) < 0.5
+    p = 0.5 + 0.0004 * (rng.normal(size=400) + came)  # as of a model that is never sure
+    for ordinal, (said, yes) in enumerate(zip(p.tolist(), came.tolist(), strict=True)):
+        reports.add(score(ordinal, [said], [float(yes)]))
+    expected = sklearn_metrics.roc_auc_score(came, p)
+    assert expected > 0.7
+    assert reports.recent("m").auc == pytest.approx(expected)
+    assert reports.report("m", False).since_start.auc == pytest.approx(expected, abs=0.005)
+    assert reports.recent("m").brier == pytest.approx(sklearn_metrics.brier_score_loss(came, p))
+
+
+def test_a_regression_whose_outcome_is_sometimes_zero_is_no_classifier_and_a_logit_is_no_probability() -> None:
+    reports, book = ScoreReports(), ScoreBook()
+    for ordinal in range(9):
+        row = score(ordinal, [0.01 * ordinal], [0.0 if ordinal % 3 == 0 else 0.002 * ordinal])
+        reports.add(row)
+        book.scored(row)
+        reports.add(score(ordinal, [3.0 - ordinal], [float(ordinal % 2)], "logits"))
+    for model in ("m", "logits"):
+        found = reports.report(model, False)
+        assert found.since_start == found.recent == Measures(9), model
+        assert found.calibration == []
+    assert (book.summary("m", None).scored, book.summary("m", None).accuracy) == (9, None)
+
+
+def test_two_classes_are_measured_alike_whether_the_model_has_one_output_or_two() -> None:
+    reports, book = ScoreReports(), ScoreBook()
+    for ordinal, (p, came) in enumerate([(0.2, 0.0), (0.7, 1.0), (0.6, 0.0)]):
+        for row in (score(ordinal, [p], [came], "one"), score(ordinal, [1 - p, p], [came], "two")):
+            reports.add(row)
+            book.scored(row)
+    assert reports.recent("one").brier == pytest.approx(reports.recent("two").brier)
+    one, two = book.summary("one", None), book.summary("two", None)
+    assert (one.brier, one.base_rate_brier) == pytest.approx((two.brier, two.base_rate_brier))
 
 
 def test_lately_is_the_last_scores_alone_and_what_left_leaves_no_trace() -> None:
@@ -93,6 +138,30 @@ def test_mcnemar_is_the_exact_binomial_test_and_the_interval_covers_what_it_shou
     assert covered / 300 > 0.88  # an interval that took bars for independent would hold it in three of four
 
 
+def test_symbols_that_move_together_are_no_more_evidence_than_one() -> None:
+    rng, wrong = np.random.default_rng(6), 0
+    for _ in range(200):
+        moments = rng.normal(0, 1, 100)  # neither is better: moments differ, and 20 symbols do as one
+        series, times = np.repeat(moments, 20).tolist(), np.repeat(np.arange(100), 20).tolist()
+        together = paired("a", "b", [((0, d), (0, 0.0)) for d in series], times)
+        alone = paired("a", "b", [((0, d), (0, 0.0)) for d in moments.tolist()])
+        assert (together.low, together.high) == pytest.approx((alone.low, alone.high)) and together.bars == 2000
+        wrong += together.better is not None
+    assert wrong / 200 < 0.12  # as if apart, it would be two in three
+    reports = ScoreReports()
+    for ordinal in range(60):
+        for number, symbol in enumerate("AB"):
+            reports.add(score(ordinal, [0.5], [1.0], "old", symbol))
+            reports.add(score(ordinal, [0.6 + 0.1 * (ordinal % 2) + 0.01 * number], [1.0], "new", symbol))
+    assert reports.compare("old", "new").better == "new"
+
+
+def test_a_few_bars_make_no_model_better() -> None:
+    rows = [((1, 0.1), (1, 0.2)), ((1, 0.1), (1, 0.21))] * 14
+    assert paired("a", "b", rows).better is None
+    assert paired("a", "b", rows + rows).better == "a"
+
+
 def test_drift_is_nothing_for_the_same_distribution_and_large_for_a_shifted_column() -> None:
     rng = np.random.default_rng(4)
     trained = rng.normal(size=(5000, 3, 2))
@@ -100,19 +169,37 @@ def test_drift_is_nothing_for_the_same_distribution_and_large_for_a_shifted_colu
     assert all(len(counts) == DRIFT_BINS for counts in reference.counts["bars"])
     tally = DriftTally(reference)
     for number in range(400):
-        if number < ENOUGH - 1:
-            assert tally.values() == {}
+        if number < ENOUGH:
+            assert drift_of([tally.values()]) == {}
         sample = rng.normal(size=(3, 2))
         sample[-1, 1] += 1.0
         tally.add({"bars": sample})
-    found = tally.values()
+    found = drift_of([tally.values()])
     assert found["bars.close"] < 0.1 and found["bars.volume"] > 0.5
 
 
-def test_a_constant_column_does_not_drift_until_it_moves() -> None:
-    reference = reference_of("x", {"flag": ["flag"]}, {"flag": np.ones((500, 1))})
+@pytest.mark.parametrize("there", [0.0, 2.0])
+def test_a_constant_column_does_not_drift_until_it_moves_to_either_side(there: float) -> None:
+    reference = reference_of("x", {"flag": ["flag"]}, {"flag": np.full((500, 1), 1 / 3)})
     still, moved = DriftTally(reference), DriftTally(reference)
     for _ in range(ENOUGH):
-        still.add({"flag": np.ones(1)})
-        moved.add({"flag": np.zeros(1)})
-    assert still.values() == {"flag.flag": 0.0} and moved.values()["flag.flag"] > 1
+        still.add({"flag": np.full(1, 1 / 3, np.float32)})
+        moved.add({"flag": np.full(1, there, np.float32)})
+    assert drift_of([still.values()]) == {"flag.flag": 0.0} and drift_of([moved.values()])["flag.flag"] > 1
+
+
+def test_partitions_of_one_symbol_each_are_compared_with_the_asset_of_all_together() -> None:
+    rng = np.random.default_rng(7)
+    prices = {"BAC": 14.0, "IBM": 180.0, "GE": 24.0}
+    trained = np.concatenate([rng.normal(price, 1, (1000, 1)) for price in prices.values()])
+    reference = reference_of("x", {"bar": ["close"]}, {"bar": trained})
+    parts = [DriftTally(reference), DriftTally(reference)]
+    for _ in range(700):  # more than a partition keeps: that of two symbols still weighs twice as much
+        for symbol, price in prices.items():
+            parts[symbol == "IBM"].add({"bar": rng.normal(price, 1, 1)})
+    apart = [drift_of([part.values()])["bar.close"] for part in parts]
+    assert min(apart) > 1 and drift_of([part.values() for part in parts])["bar.close"] < 0.1
+    # by hand: two bins, three in four here, one in two there
+    by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
+    shift = Shift([50, 50], [300, 100], 400)
+    assert drift_of([{"a": shift}])["a"] == pytest.approx(by_hand, abs=1e-6)

@@ -29,6 +29,7 @@ from lit.api.schemas import (
 from lit.api.services import Services
 from lit.features.intervals import Interval
 from lit.serving.choice import deploy, promote, withdraw
+from lit.serving.health import drift_by_model
 from lit.serving.opening import Deployment
 from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
@@ -196,13 +197,9 @@ def _view(services: Services, team: str, name: str, file: DeploymentFile) -> Dep
 def _health(name: str, status: str, watched: Watched | None) -> DeploymentHealth:
     parts = watched.alive(time.time()) if watched else []
     made: dict[str, int] = {}
-    drift: dict[str, dict[str, float]] = {}
     for part in parts:
         for model, count in part.predictions.items():
             made[model] = made.get(model, 0) + count
-        for model, columns in part.drift.items():
-            kept = drift.setdefault(model, {})
-            kept.update({column: max(value, kept.get(column, 0.0)) for column, value in columns.items()})
     return DeploymentHealth(
         name=name,
         status=status,
@@ -212,7 +209,7 @@ def _health(name: str, status: str, watched: Watched | None) -> DeploymentHealth
         latency_ms_p99=max((p.latency_ms_p99 for p in parts if p.latency_ms_p99 is not None), default=None),
         last_prediction=max((p.last_prediction for p in parts if p.last_prediction is not None), default=None),
         predictions=made,
-        drift=drift,
+        drift=drift_by_model(parts),
         standing=[StandingAlert(*key) for key in sorted(watched.book.standing)] if watched else [],
         alerts=list(watched.alerts) if watched else [],
     )

@@ -2784,9 +2784,9 @@ export interface components {
          *         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
          *     low, high
          *         Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
-         *         Mariano 1995, Bartlett weights).
+         *         Mariano 1995, Bartlett weights), and the symbols' bars of one moment even more: they count as one observation.
          *     better
-         *         The model that is better for certain (the interval leaves 0 out), else null.
+         *         The model that is better for certain (the interval leaves 0 out, on 30 moments at the least), else null.
          */
         Comparison: {
             champion: string;
@@ -4893,8 +4893,8 @@ export interface components {
          *     base_rate_accuracy
          *         That of always saying the most frequent class of these outcomes, known in hindsight: a hard measure.
          *     brier, base_rate_brier
-         *         Mean squared error of the probabilities (summed over classes where there are several), and that of always
-         *         giving the outcomes' frequencies.
+         *         Mean squared error of the probabilities (summed over classes where there are more than two), and that of
+         *         always giving the outcomes' frequencies.
          *     recent_accuracy
          *         Accuracy of the last 50.
          */
@@ -5013,7 +5013,8 @@ export interface components {
          *     brier, base_rate_brier
          *         Mean squared error of the probabilities (Brier 1950); that of always saying the frequencies.
          *     auc
-         *         How often a yes scored above a no (to a thousandth of probability); null unless there are two classes.
+         *         How often a yes scored above a no (of the last scores exactly, since the start to a 20,000th of probability);
+         *         null unless there are two classes.
          *     calibration_error
          *         Mean distance of prediction and frequency over ten bins.
          */
