@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from lit.api.auth.access import authorise, check_routes
+from lit.api.auth.roles import Role, declare
 from lit.api.errors import add_handlers
 from lit.api.lags import Lags
 from lit.api.live.hub import Hub
@@ -42,6 +43,7 @@ from lit.api.routes import (
 from lit.api.schemas import Problem, record_schemas
 from lit.api.services import Services
 from lit.serving.insights import Insights
+from lit.serving.swagger import swagger_router
 from lit.trainer.inspector import Inspector
 
 
@@ -51,7 +53,10 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         if self.openapi_schema is None:
-            super().openapi()["components"]["schemas"].update(record_schemas())
+            found = super().openapi()
+            found["components"]["schemas"].update(record_schemas())
+            found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            found["security"] = [{"token": []}]
         return super().openapi()
 
 
@@ -91,6 +96,8 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.keys = services.keys
     add_handlers(app)
+    docs = swagger_router("/api/docs", "LIT: REST API")
+    declare(docs.routes, Role.VIEWER)
     for router in (
         account.router(services.keys),
         keys.router(services.keys),
@@ -113,6 +120,7 @@ def create_app(services: Services) -> FastAPI:
         runs.router(services),
         sweeps.router(services),
         vault.router(services),
+        docs,
         page_router(services.config.static),  # takes whatever path is left
     ):
         app.include_router(router)

@@ -19,12 +19,12 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Security
 from fastapi.exceptions import HTTPException
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from lit.serving.desk import Answer, Desk, MissingModelError, Opened
-from lit.serving.restapi_page import PAGE
+from lit.serving.swagger import SECURITY_HEADERS, swagger_router
 from lit.streams.errors import FaultError, UserError
 from lit.streams.live import load_stream, stream_path
 from lit.streams.live_health import Health, health_path, write_health
@@ -121,10 +121,6 @@ def create_app(desk: Desk, keys: Sequence[str], title: str = "predictions") -> F
         )
         return PredictionView(**asdict(answer), latency_ms=round((time.perf_counter() - began) * 1000, 3))
 
-    @app.get("/", include_in_schema=False)
-    def page() -> HTMLResponse:
-        return HTMLResponse(PAGE)
-
     @app.exception_handler(UserError)
     async def mistaken(_: Request, error: UserError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 404 if isinstance(error, MissingModelError) else 400)
@@ -138,8 +134,11 @@ def create_app(desk: Desk, keys: Sequence[str], title: str = "predictions") -> F
             or "chunked" in request.headers.get("transfer-encoding", "")
         ):
             return JSONResponse({"detail": f"a body has a length, and at most {MAX_BODY_BYTES} bytes"}, 413)
-        return await call(request)
+        answer = await call(request)
+        answer.headers.update(SECURITY_HEADERS)
+        return answer
 
+    app.include_router(swagger_router("/", app.title))
     return app
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -108,8 +109,6 @@ async def test_models_of_its_deployments_predict_from_given_inputs(kafka: str, w
         assert (await client.post("/predict", content=b"x" * 17_000_000)).status_code == 413
         document = (await client.get("/openapi.json")).json()
         assert set(document["paths"]) == {"/models", "/symbols", "/predict"}
-        page = (await client.get("/")).text
-        assert "openapi.json" in page and "http" not in page.replace("HTTP", "")
         save_deployment(workspace, Deployment("restapi_1", "testapi", Output(models=["Unnamed_0", "with flow"])))
         deadline = time.monotonic() + 25
         while len((await client.get("/models")).json()) < 2:  # chosen while it runs: no restart
@@ -125,14 +124,17 @@ async def test_the_latest_state_of_a_symbol_is_predicted_as_a_deployment_would(
     save_deployment(workspace, Deployment("latest", "now", Output(models=["Unnamed_0", "with flow"])))
     async with served(workspace, kafka, "now", api_keys=["k3y"], source="feed", host="127.0.0.1") as client:
         client.headers["X-API-Key"] = "k3y"
-        deadline = time.monotonic() + 25
+        deadline = time.monotonic() + 60
         while (await client.get("/symbols")).json() != ["IBM.N"]:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
         bars = BarBuilder(Interval.parse("1minute")).update(tape)
         for model, names in (("Unnamed_0", ("bars", "atr")), ("with flow", ("bars", "flow"))):
             reply = await client.post("/predict", json={"model": model, "symbol": "IBM.N"})
-            while reply.status_code == 400 and time.monotonic() < deadline:  # the other interval is still being read
+            while time.monotonic() < deadline and (
+                reply.status_code == 400 or reply.json()["index"] < bars.last_index[-1]
+            ):  # the stream is still being read
+                await asyncio.sleep(0.1)
                 reply = await client.post("/predict", json={"model": model, "symbol": "IBM.N"})
             assert reply.status_code == 200, reply.text
             said = reply.json()
@@ -167,27 +169,43 @@ async def test_a_taken_port_is_told(kafka: str, workspace: Workspace) -> None:
 
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium here")
-async def test_the_page_tries_the_api_out_and_loads_nothing_from_elsewhere(kafka: str, workspace: Workspace) -> None:
+async def test_the_page_takes_a_key_predicts_and_loads_nothing_from_elsewhere(
+    kafka: str, workspace: Workspace, tmp_path: Path
+) -> None:
     save_deployment(workspace, Deployment("shown", "pages", Output(models=["Unnamed_0"])))
+    rng = np.random.default_rng(4)
+    sample = {name: rng.normal(size=FEATURES[name][2]).astype("f4") for name in ("bars", "atr")}
+    body = json.dumps({"model": "Unnamed_0", "inputs": {name: value.tolist() for name, value in sample.items()}})
+    predictor: Any = open_model(workspace, "Unnamed_0").predictor
+    expected = predictor.predict_many({name: value[None] for name, value in sample.items()})[0].tolist()
     async with served(workspace, kafka, "pages", api_keys=["k3y"], host="127.0.0.1") as client:
         address = str(client.base_url)
 
-        def visit() -> tuple[str, str, list[str]]:
+        def visit() -> tuple[list[str], str, list[str], list[str]]:
             with chromium() as browser:
-                page, asked = browser.new_page(), []
+                page, asked, complaints = browser.new_page(), [], []
                 page.on("request", lambda request: asked.append(request.url))
+                page.on("pageerror", lambda error: complaints.append(str(error)))
+                page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
                 page.goto(address)
-                section, predict = page.locator("details.GET").first, page.locator("details.POST")
-                section.get_by_role("button", name="Execute").click()
-                section.get_by_text("HTTP 401").wait_for()
-                page.get_by_label("API key").fill("k3y")
-                section.get_by_role("button", name="Execute").click()
-                section.get_by_text("HTTP 200").wait_for()
-                predict.get_by_label("body").fill('{"model": "Unnamed_0", "inputs": {}}')
+                predict = page.locator(".opblock", has_text="/predict")
+                predict.locator(".opblock-summary-control").click()
+                paths = page.locator(".opblock-summary-path").all_inner_texts()
+                predict.get_by_role("textbox").fill(body)
                 predict.get_by_role("button", name="Execute").click()
-                predict.get_by_text("HTTP 400").wait_for()
-                return section.inner_text(), predict.inner_text(), asked
+                predict.locator(".live-responses-table .response-col_status", has_text="401").wait_for()
+                page.locator(".auth-wrapper .authorize").first.click()
+                page.locator("#api_key_value").fill("k3y")
+                page.get_by_role("button", name="Apply credentials").first.click()
+                page.get_by_role("button", name="Close").first.click()
+                predict.get_by_role("button", name="Execute").click()
+                answer = predict.locator(".live-responses-table")
+                answer.locator(".response-col_status", has_text="200").wait_for()
+                page.screenshot(path=tmp_path / "page.png", full_page=True)
+                return paths, answer.locator("pre code").first.inner_text(), asked, complaints
 
-        models, predict, asked = await asyncio.to_thread(visit)
-    assert "Unnamed_0" in models and "'bars' is missing" in predict
-    assert all(url.startswith(address) for url in asked)
+        paths, answer, asked, complaints = await asyncio.to_thread(visit)
+    assert sorted(path.replace("\u200b", "") for path in paths) == ["/models", "/predict", "/symbols"]
+    assert json.loads(answer)["prediction"] == expected
+    assert all(url.startswith((address, "data:")) for url in asked), asked
+    assert [text for text in complaints if "401" not in text] == []
