@@ -120,7 +120,11 @@ class Services:
         for ask_again in (False, True):
             if ask_again:
                 self.broker.forget()
-            if stream in (streams := self.streams(team)):
+            if (streams := self.streams(team)).get(stream) is not None:
+                return streams
+            if stream in definitions.names(Workspace(self.data, team), StreamFile):
+                definitions.read(Workspace(self.data, team), StreamFile, stream)  # says what is wrong with its file
+            if stream in streams:
                 return streams
         raise NotFoundError(f"team {team!r} has no stream {stream!r}: add it first")
 

@@ -135,7 +135,7 @@ class Form:
         checked = {}
         for name, field in known.items():
             value = given.get(name)
-            if value is None or value == "":
+            if left_out(value):
                 if field.required:
                     raise UserError(f"parameter {name!r} is missing: {field.help or 'give it'}")
                 checked[name] = field.default
@@ -176,6 +176,11 @@ class Form:
         return {
             name: _unhidden(value, before.get(name)) if name in self.secrets else value for name, value in given.items()
         }
+
+
+def left_out(value: Any) -> bool:
+    """Whether a value says that a parameter is not given."""
+    return value is None or (isinstance(value, str | list | tuple | Mapping) and not value)
 
 
 def _opened(name: str, value: Any) -> Any:

@@ -18,7 +18,7 @@ class AdapterName(msgspec.Struct, frozen=True):
     name: str
 
 
-class Stream(msgspec.Struct, frozen=True, omit_defaults=True):
+class Stream(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stream's file in `{team}/streams`: an adapter and its parameters.
 
     `intervals` are bars that it has besides those of a minute, `features` schemas whose features are published for it;

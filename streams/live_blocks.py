@@ -23,6 +23,9 @@ from lit.streams.tick import TickBlock, tick_block
 BLOCK_TICKS = 8192
 #: A tick may not be further in the future than this, else one bad clock would make all that follows late.
 AHEAD_NS = 60_000_000_000
+#: A number that was seen before is no repeat if its tick is newer than all by this much: what comes again is old.
+RENUMBERED_NS = 60_000_000_000
+RENUMBERED = "number was seen before, but the tick is new: if the provider counts anew, map a field channel"
 _ARROW = {"text": pa.utf8(), "number": pa.float64(), "integer": pa.int64()}
 _EARLIEST, _LATEST = -(2**62), 2**62
 
@@ -157,6 +160,8 @@ class Blocks:
             if watched.waiting:
                 self.waiting[symbol, channel] = watched
             if verdict is Verdict.REPEAT:
+                if stamp > state.last + RENUMBERED_NS:
+                    raise Refused(RENUMBERED)
                 self.counts["repeats"] += 1
                 return None
             pending.numbers.setdefault(channel, []).append(int(number))

@@ -22,7 +22,7 @@ from lit.streams.form import HIDDEN
 from lit.streams.live import Stream, load_stream, stream_path
 from lit.streams.live_clock import MINUTE, SECOND
 from lit.streams.live_feed import LiveFeed
-from lit.streams.live_health import health_path, write_health
+from lit.streams.live_health import Health, health_path, write_health
 from lit.streams.live_output import Output, create_topics
 from lit.streams.live_state import resume
 from lit.streams.sources import adapter_error
@@ -73,7 +73,12 @@ async def run_stream(
         If Kafka does not take what is sent; a restarted stream goes on where the topic ends.
     """
     with _alone(workspace, name):
-        runner = _Runner(workspace, name, bootstrap, stop, backoff)
+        try:
+            runner = _Runner(workspace, name, bootstrap, stop, backoff)
+        except UserError as error:
+            with contextlib.suppress(OSError):
+                write_health(health_path(workspace, name), Health("failed", last_error=str(error), written=time.time()))
+            raise
         await asyncio.to_thread(create_topics, bootstrap, workspace.team, name, replication)
         await runner.run()
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from lit.streams import topics
 from lit.streams.clients import bounds, consumer
 from lit.streams.errors import FaultError, UserError
-from lit.streams.form import Form
+from lit.streams.form import Form, left_out
 from lit.streams.live import Stream, load_stream, save_stream, stream_path
 from lit.streams.live_health import GapView
 from lit.streams.records import Event
@@ -43,6 +43,17 @@ def list_adapters(workspace: Workspace) -> list[AdapterInfo]:
     return found
 
 
+def unusable_adapters(workspace: Workspace) -> list[str]:
+    """Return what is wrong with the files that `list_adapters` leaves out, a sentence each."""
+    found = []
+    for name in known_stream_adapters(workspace):
+        try:
+            read_stream_form(workspace, name)
+        except UserError as error:
+            found.append(str(error))
+    return found
+
+
 def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
     """Write a stream's file once it fits its adapter's form; a hidden secret stays what it was.
 
@@ -58,7 +69,7 @@ def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
         checked = form.check(parameters)
     except UserError as error:
         raise UserError(f"stream {name!r}, adapter {stream.adapter.name!r}: {error}") from None
-    given = {key: checked[key] for key, value in parameters.items() if value is not None and value != ""}
+    given = {key: checked[key] for key, value in parameters.items() if not left_out(value)}
     stream = msgspec.structs.replace(stream, parameters=given)
     save_stream(workspace, name, stream)
     return stream
@@ -83,7 +94,10 @@ def steer(workspace: Workspace, name: str, **wanted: Any) -> Stream:
     form = read_stream_form(workspace, stream.adapter.name)
     known = {field.name for field in form.fields}
     if unable := sorted(set(wanted) - known):
-        raise UserError(f"stream {name!r}: its adapter {stream.adapter.name!r} has no {unable[0]}")
+        raise UserError(
+            f"stream {name!r} cannot be steered so: its adapter {stream.adapter.name!r} has no parameter {unable[0]!r} "
+            "(replay has)"
+        )
     if wanted.get("seek"):
         wanted["seek"] = _again(str(wanted["seek"]), str(stream.parameters.get("seek") or ""))
     return put_stream(workspace, name, msgspec.structs.replace(stream, parameters={**stream.parameters, **wanted}))

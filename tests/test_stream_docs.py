@@ -81,7 +81,7 @@ def test_a_seek_to_the_same_time_is_a_new_seek_and_others_cannot_be_steered(tmp_
     seeks = [steer(workspace, "r", seek="2013-10-07T14:00:00Z").parameters["seek"] for _ in range(3)]
     assert seeks == ["2013-10-07T14:00:00Z" + more for more in ("", "#2", "#3")]
     put_stream(workspace, "c", Stream(AdapterName("crypto")))
-    with pytest.raises(UserError, match="has no paused"):
+    with pytest.raises(UserError, match="no parameter 'paused'"):
         steer(workspace, "c", paused=True)
 
 

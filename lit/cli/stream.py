@@ -59,7 +59,7 @@ def adapters(
 ) -> None:
     """List the stream adapters, or show the form of one."""
     from lit.streams.stream_adapters import read_stream_form
-    from lit.streams.stream_files import list_adapters
+    from lit.streams.stream_files import list_adapters, unusable_adapters
 
     workspace = _workspace(team)
     if name is not None:
@@ -73,25 +73,37 @@ def adapters(
                 "required" if field.required else "optional" if field.default is None else f"default {field.default}"
             )
             kind = f"[{', '.join(field.choices)}]" if field.choices else field.kind
+            kind = " ".join([kind, *(f"{sign} {limit:g}" for sign, limit in field.bounds)])
             typer.echo(f"  {field.name}: {kind}, {shown}\n      {field.help}")
         return
-    found = list_adapters(workspace)
+    found, unusable = list_adapters(workspace), unusable_adapters(workspace)
     if as_json:
         rows = [{"name": info.name, "kind": info.kind, "summary": info.form.summary} for info in found]
         typer.echo(json.dumps(rows))
         return
     for info in found:
         typer.echo(f"{info.name:<12} {info.kind:<7} {info.form.summary}")
+    for error in unusable:
+        typer.echo(f"not usable: {error}", err=True)
 
 
 def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
     """List the team's streams and how they do."""
+    from lit.streams.errors import UserError
+
     workspace = _workspace(team)
-    rows = [_row(workspace, path.stem) for path in sorted(workspace.path("streams").glob("*.json"))]
+    rows, broken = [], []
+    for path in sorted(workspace.path("streams").glob("[!.]*.json")):
+        try:
+            rows.append(_row(workspace, path.stem))
+        except UserError as error:  # one file that was changed by hand must not hide the others
+            broken.append(str(error))
+    for sentence in broken:
+        typer.echo(f"not usable: {sentence}", err=True)
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    if not rows:
+    if not rows and not broken:
         typer.echo("No streams yet: `lit stream new NAME ADAPTER --set …` makes one, `lit stream adapters` lists them.")
     for row in rows:
         typer.echo(f"{row['name']:<16} {row['adapter']:<10} {_sentence(row)}")
@@ -119,7 +131,16 @@ def new(
     features: Features = None,
     team: Team = "demo",
 ) -> None:
-    """Make a stream; a running server starts it at once."""
+    """Make a stream; a running server starts it at once.
+
+    lit stream new live crypto
+
+    lit stream new coins crypto --set exchange=binance --set symbols='["BTC/USDT", "SOL/USDT"]'
+
+    lit stream new day replay --set paths='["IBM.N_20131007.csv.gz"]' --set speed=60 --interval 5second
+
+    `lit stream adapters NAME` shows what can be set.
+    """
     from lit.streams.errors import UserError
     from lit.streams.live import AdapterName, Stream, stream_path
 
@@ -210,11 +231,14 @@ def gaps(
 
     from lit.settings import Settings
     from lit.streams.broker import kafka
+    from lit.streams.live import load_stream
     from lit.streams.stream_files import told_gaps
 
     settings = Settings()
     with kafka(settings.data, settings.kafka) as bootstrap:
         found = [msgspec.structs.asdict(gap) for gap in told_gaps(bootstrap, team, name, symbol)]
+    if not found:
+        load_stream(_workspace(team), name)  # of a stream that is gone what it told is still shown
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -230,7 +254,8 @@ def remove(name: Name, team: Team = "demo") -> None:
     from lit.streams.live import load_stream, stream_path
 
     workspace = _workspace(team)
-    load_stream(workspace, name)
+    if not stream_path(workspace, name).exists():
+        load_stream(workspace, name)
     for path in workspace.path("preview").glob("*.json"):
         if json.loads(path.read_text()).get("stream") == name:
             raise UserError(f"deployment {path.stem!r} reads stream {name!r}: remove the deployment first")
@@ -352,7 +377,8 @@ def _sentence(row: dict[str, Any]) -> str:
     error = f" ({health['last_error']})" if health["last_error"] and state != "live" else ""
     return (
         f"{state}{error}: {health['ticks']:,} ticks of {health['symbols']} symbols{lag}, "
-        f"{health['reconnects']} reconnects, {health['gaps']} gaps, {sum(health['rejects'].values())} refused"
+        f"{health['reconnects']} reconnects, {health['gaps']} gaps, {health['repeats']:,} repeats, "
+        f"{sum(health['rejects'].values()):,} refused"
     )
 
 

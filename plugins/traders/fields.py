@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lit.streams.errors import UserError
@@ -12,6 +12,7 @@ from lit.streams.tick import from_iso
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _WHOLE = ("Seq. No.", "sequence", "session")
 _NEEDED = ("symbol", "timestamp", "Price", "Volume")
+_KNOWN = (*_NEEDED, "Qualifiers", "channel", *_WHOLE)
 
 
 def lookup(message: Any, path: str) -> Any:
@@ -40,18 +41,30 @@ class Fields:
         Path to the list of ticks in a message; empty: the message is one tick.
     only
         Path → text that must be there; other messages are none of ours.
+    columns
+        The adapter's own columns.
 
     Raises
     ------
     UserError
-        If a field that every tick needs has no path.
+        If a field that every tick needs has no path, or one is no field of a tick.
     """
 
     def __init__(
-        self, mapping: Mapping[str, str], unit: str, ticks: str = "", only: Mapping[str, str] | None = None
+        self,
+        mapping: Mapping[str, str],
+        unit: str,
+        ticks: str = "",
+        only: Mapping[str, str] | None = None,
+        columns: Iterable[str] = (),
     ) -> None:
         if missing := [name for name in _NEEDED if name not in mapping]:
             raise UserError(f"fields has no path for {', '.join(missing)}: a tick needs {', '.join(_NEEDED)}")
+        if unknown := [name for name in mapping if name not in (known := (*_KNOWN, *columns))]:
+            raise UserError(
+                f"fields has {', '.join(map(repr, unknown))}, which no tick has: it has {', '.join(known)}; "
+                "a column of your own is named in the adapter's COLUMNS first"
+            )
         self._mapping, self._unit, self._ticks, self._only = dict(mapping), unit, ticks, dict(only or {})
 
     def ticks(self, message: Any) -> Iterator[dict[str, Any]]:

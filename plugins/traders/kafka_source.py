@@ -46,17 +46,20 @@ class KafkaSource:
     def __init__(self, feed: Feed, config: dict[str, Any], topic: str, start: str = "latest") -> None:
         self._feed, self._topic, self._start = feed, topic, start
         self.due = False
+        self._begin = _begin(start)
         self._errors: list[KafkaError] = []
-        self._consumer: Any = Consumer(
-            {
-                "group.id": "lit",  # nothing is committed to it
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "log_level": 0,
-                "error_cb": self._errors.append,
-                **config,
-            }
-        )
+        settings = {
+            "group.id": "lit",  # nothing is committed to it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "log_level": 0,
+            "error_cb": self._errors.append,
+            **config,
+        }
+        try:
+            self._consumer: Any = Consumer(settings)
+        except KafkaException as error:  # a setting that there is not, or a file that is not there
+            raise UserError(f"the settings of the cluster are of no use: {error.args[0].str()}") from error
 
     async def batches(self, keep: Callable[[], dict[str, Any]] = dict) -> AsyncIterator[list[Message]]:
         """Yield messages as they come, at most 2,000 at once.
@@ -135,12 +138,9 @@ class KafkaSource:
         return low, high
 
     def _first(self, partition: int, low: int, high: int) -> int:
-        if self._start in ("latest", "earliest"):
+        if self._begin is None:
             return high if self._start == "latest" else low
-        try:
-            asked = TopicPartition(self._topic, partition, from_iso(self._start) // 1_000_000)
-        except ValueError as error:
-            raise UserError(f"start {self._start!r} is neither latest nor earliest: {error}") from None
+        asked = TopicPartition(self._topic, partition, self._begin)
         found = self._consumer.offsets_for_times([asked], _CALL_SECONDS)[0].offset
         return int(found) if found >= 0 else high
 
@@ -164,3 +164,13 @@ class KafkaSource:
                 raise UserError(f"the cluster of {self._topic} refuses access: {found.str()}")
             if found.code() == KafkaError._ALL_BROKERS_DOWN:
                 raise ConnectionError("no broker of the cluster answers")
+
+
+def _begin(start: str) -> int | None:
+    """Return the time that a start names, ms; None for a place."""
+    if start in ("latest", "earliest"):
+        return None
+    try:
+        return from_iso(start) // 1_000_000
+    except ValueError as error:
+        raise UserError(f"start {start!r} is neither latest nor earliest: {error}") from None

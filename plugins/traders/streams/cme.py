@@ -91,6 +91,8 @@ def address(given):
     """Return the gateway's host and port."""
     if given["gateway"]:
         host, _, port = given["gateway"].rpartition(":")
+        if not host or not port.isdigit():
+            raise UserError(f"gateway {given['gateway']!r} is no host:port")
         return host, int(port)
     return f"{given['dataset'].lower().replace('.', '-')}.lsg.databento.com", 13000
 

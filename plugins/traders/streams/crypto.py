@@ -55,6 +55,8 @@ async def stream(feed):
             yield [tick(trade) for trade in trades]
     except (ccxt.AuthenticationError, ccxt.PermissionDenied, ccxt.NotSupported, ccxt.BadSymbol) as error:
         raise UserError(f"{exchange.name} refuses: {error}") from error
+    except ccxt.NetworkError as error:
+        raise ConnectionError(f"{exchange.name} does not answer ({type(error).__name__}): {error}") from error
     finally:
         for watcher in watchers:
             watcher.cancel()

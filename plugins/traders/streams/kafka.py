@@ -50,12 +50,13 @@ from lit.plugins.traders.stream import UserError
 
 SEQUENCE = "increasing"
 RESUMES = True
+COLUMNS = {}  # own columns → text, number or integer, as in {"side": "text"}; `fields` says where they are
 
 
 async def stream(feed):
     """Read the topic and yield the ticks of each message."""
     given = feed.parameters
-    fields = Fields(given["fields"], given["time_unit"], given["ticks"] or "", given["only"])
+    fields = Fields(given["fields"], given["time_unit"], given["ticks"] or "", given["only"], COLUMNS)
     parse = parser(given)
     source = KafkaSource(feed, config(given), given["topic"], given["start"])
     async for messages in source.batches():

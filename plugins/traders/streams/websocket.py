@@ -24,7 +24,8 @@ headers : mapping, optional
 refused : text, optional
     Text in a message by which the provider refuses access for good, such as "auth failed"
 numbering : [none, increasing, contiguous], default none
-    What the field Seq. No. (or sequence) tells: contiguous numbers show repeats and gaps, increasing ones repeats.
+    What the field Seq. No. (or sequence) tells: contiguous numbers show repeats and gaps, increasing ones repeats. If
+    the provider begins anew, each day say, map a field channel to what tells the days apart.
 ping : text, optional
     Message that keeps the connection up; WebSocket's own pings are sent anyway.
 ping_seconds : number > 0, default 15
@@ -45,11 +46,13 @@ import websockets
 from lit.plugins.traders.fields import Fields
 from lit.plugins.traders.stream import UserError
 
+COLUMNS = {}  # own columns → text, number or integer, as in {"side": "text"}; `fields` says where they are
+
 
 async def stream(feed):
     """Connect once and yield the ticks of each message."""
     given = feed.parameters
-    fields = Fields(given["fields"], given["time_unit"], given["ticks"] or "", given["only"])
+    fields = Fields(given["fields"], given["time_unit"], given["ticks"] or "", given["only"], COLUMNS)
 
     def filled(text):
         return text.replace("{token}", given["token"] or "")
@@ -71,6 +74,10 @@ async def stream(feed):
                         feed.reject(text, f"unreadable: {error}")
                         continue
                     yield ticks
+    except websockets.InvalidURI as error:
+        raise UserError(
+            f"url {given['url']!r} is no address of a WebSocket, such as wss://stream.example.com"
+        ) from error
     except websockets.InvalidStatus as error:
         if error.response.status_code in (401, 403):
             raise UserError(
