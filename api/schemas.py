@@ -299,9 +299,10 @@ class StandingAlert(msgspec.Struct, frozen=True):
 class DeploymentHealth(msgspec.Struct, frozen=True):
     """How a deployment is doing.
 
-    `lag` counts messages of ticks that wait; latencies are of the worst partition, from the arrival of the ticks that
-    close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
-    since the server started, oldest first.
+    `last_error` is what its process, or the change that did not take over from it, said last; `lag` counts messages of
+    ticks that wait; latencies are of the worst partition, from the arrival of the ticks that close a bar to publishing;
+    `drift` is model, `feature.column` and population stability index; `alerts` are those since the server started,
+    oldest first.
     """
 
     name: str
@@ -315,6 +316,7 @@ class DeploymentHealth(msgspec.Struct, frozen=True):
     drift: dict[str, dict[str, float]]
     standing: list[StandingAlert]
     alerts: list[Alert]
+    last_error: str | None = None
 
 
 class DeploymentReport(msgspec.Struct, frozen=True):

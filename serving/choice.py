@@ -9,7 +9,9 @@ from lit.streams.errors import UserError
 
 
 def deploy(deployment: Deployment, model: str, shadow: bool = False) -> Deployment:
-    """Return the deployment with a model more (or moved to the shadow, or out of it)."""
+    """Return the deployment with a model more (or moved to the shadow, or out of it); one that is there stays."""
+    if model in (deployment.output.shadow if shadow else deployment.output.models):
+        return deployment
     models = [name for name in deployment.output.models if name != model]
     hidden = [name for name in deployment.output.shadow if name != model]
     (hidden if shadow else models).append(model)

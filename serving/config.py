@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lit.features.intervals import Interval
+from lit.processors.delivery import read_messages
 from lit.streams import topics
+from lit.streams.clients import producer
+from lit.streams.errors import FaultError, UserError
 
 #: Ends the names of the topics of shadow models.
 SHADOW = ".shadow"
+#: Key in the state topic: which bars a deployment predicts at.
+BARS_OF = b"bars of"
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,32 @@ class DeploymentConfig:
         return topics.state(self.team, "deployment", self.name).name
 
     def create_topics(self) -> None:
-        """Create input, outputs and state as far as they are missing."""
+        """Create input, outputs and state as far as they are missing, and say in the state whose bars they are of.
+
+        Raises
+        ------
+        UserError
+            If they are of another stream's bars, or of another interval: a deployment of this name was removed, and
+            what it published, and how far it came, is there.
+        """
         wanted = [topics.ticks(self.team, self.stream), topics.state(self.team, "deployment", self.name)]
         for name in (self.name, self.name + SHADOW):
             wanted += [topics.predictions(self.team, name), topics.scores(self.team, name)]
         topics.create_topics(self.bootstrap, *wanted, replication=self.replication)
+        self._claim()
+
+    def _claim(self) -> None:
+        mine, theirs = f"{self.interval} of {self.stream!r}", None
+        for message in read_messages(self.bootstrap, self.state_topic, 0):
+            if message.key() == BARS_OF:
+                theirs = bytes(message.value() or b"").decode()
+        if theirs is None:
+            sender = producer(self.bootstrap)
+            sender.produce(self.state_topic, mine.encode(), BARS_OF, partition=0)
+            if sender.flush(30.0):
+                raise FaultError(f"{self.state_topic} could not be written: is the broker up?")
+        elif theirs != mine:
+            raise UserError(
+                f"an earlier deployment {self.name!r} predicted at bars of {theirs}, and its topics hold that: choose "
+                f"another name for bars of {mine}"
+            )

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from typer.testing import CliRunner
 
 from lit.api.server import running
 from lit.cli import deploy
+from lit.features.intervals import Interval
+from lit.serving.config import DeploymentConfig
 from lit.settings import Settings
 from lit.streams import topics
 from lit.streams.errors import FaultError, UserError
@@ -95,6 +98,25 @@ def test_one_is_made_empty_then_its_models_rules_and_symbols_are_chosen(team: Wo
     assert not (team.root / "preview/up.json").exists()
 
 
+def test_an_item_that_is_deployed_again_keeps_its_place_and_the_champion_stays(team: Workspace) -> None:
+    lit("create", "up", "--stream", "tape", "--interval", "5minute", "--model", "old", "--model", "new")
+    lit("old", "--name", "up")
+    lit("old", "--name", "up", "--stream", "tape", "--interval", "5min")
+    assert file(team, "up")["output"]["models"] == ["old", "new"]
+    with pytest.raises(UserError, match="serves all symbols, with all its models: `lit deploy set 'up' --ticker`"):
+        lit("old", "--name", "up", "--ticker", "IBM")
+    with pytest.raises(UserError, match="bars of 5minute"):
+        lit("old", "--name", "up", "--interval", "1minute")
+
+
+def test_a_file_that_is_no_deployment_hides_none_of_the_others(team: Workspace) -> None:
+    lit("create", "up", "--stream", "tape")
+    (team.root / "preview/broken.json").write_text('{"name": 5}')
+    shown = lit("list")
+    assert "up " in shown and "broken.json is not a deployment" in shown
+    assert [one["name"] for one in json.loads(lit("list", "--json").partition("\n")[2])] == ["up"]
+
+
 def test_mistakes_are_told_in_a_sentence_and_leave_no_file(team: Workspace) -> None:
     lit("create", "up", "--stream", "tape")
     for words, said in (
@@ -109,6 +131,8 @@ def test_mistakes_are_told_in_a_sentence_and_leave_no_file(team: Workspace) -> N
         (["promote", "up", "old"], "no model 'old'"),
         (["set", "none"], "'none'"),
         (["create", "x.shadow", "--stream", "tape"], "shadow"),
+        (["create", "x", "--stream", "tape", "--device", "tpu:9"], "'tpu:9' is not on this machine"),
+        (["set", "up", "--device", "tpu:9"], "'tpu:9' is not on this machine"),
     ):
         with pytest.raises(UserError, match=said):
             lit(*words)
@@ -140,6 +164,15 @@ def test_a_running_server_shows_a_deployment_and_follows_its_log(
     assert lit("log", "up", "--lines", "2").splitlines() == ["line 98", "line 99"]
     with pytest.raises(UserError, match="no worker"):
         lit("restart", "up")
+    assert "stopped" in lit("list")
+    api, up = f"{url}/api/teams/demo/deployments", file(team, "up")
+    for output, said in (
+        ({"models": ["old", "nosuch"]}, "vault item 'nosuch' does not exist"),
+        ({"models": ["old"], "device": "tpu:9"}, "'tpu:9' is not on this machine"),
+        ({"models": ["old"], "device": "CPU"}, None),
+    ):
+        answer = httpx.put(f"{api}/up", json={**up, "output": output}, headers=bearer, timeout=30)
+        assert answer.status_code == (400 if said else 200) and (said or '"cpu"') in answer.text
 
     seen: list[str] = []
 
@@ -161,7 +194,7 @@ def test_a_running_server_shows_a_deployment_and_follows_its_log(
         out.write("half a ")
         out.flush()
         time.sleep(0.5)
-        out.write("line\nwhole\n")
+        out.write("line\n 10%\r 90%\rwhole\n")
         out.flush()
     while len(seen) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -197,3 +230,14 @@ def test_the_command_follows_a_log_until_it_is_interrupted(
     finally:
         process.kill()
     assert errors == "" and process.returncode in (0, 130)
+
+
+@pytest.mark.kafka
+def test_the_name_of_a_removed_deployment_cannot_be_used_for_other_bars(kafka: str) -> None:
+    first = DeploymentConfig(kafka, "claims", "up", "tape", Interval.parse("1minute"))
+    first.create_topics()
+    first.create_topics()  # again after a restart
+    for other in (replace(first, stream="band"), replace(first, interval=Interval.parse("5minute"))):
+        with pytest.raises(UserError, match="earlier deployment 'up' predicted at bars of 1minute of 'tape'"):
+            other.create_topics()
+    replace(first, name="down", stream="band").create_topics()

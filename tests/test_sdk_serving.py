@@ -30,14 +30,18 @@ def test_a_notebook_lists_streams_and_reads_ticks_and_bars(tmp_path: Path, monke
     newest = streams.ticks("sdk", "tape", "IBM.N", count=3)
     assert list(newest.index) == [4997, 4998, 4999] and list(newest["Price"]) == tape.price[-3:].tolist()
     assert streams.ticks("sdk", "tape", "IBM.N", first=7, count=1)["timestamp"].tolist() == [tape.timestamp[7]]
-    with pytest.raises(UserError, match="'X'"):
-        streams.ticks("sdk", "tape", "X")
+    for ask in (streams.ticks, streams.bars):
+        with pytest.raises(UserError, match=r"'X' \(it has: IBM\.N\)"):
+            ask("sdk", "tape", "X")
+        with pytest.raises(UserError, match="count is -1"):
+            ask("sdk", "tape", "IBM.N", count=-1)
+    with pytest.raises(UserError, match="first is -5"):
+        streams.ticks("sdk", "tape", "IBM.N", first=-5)
     expected = BarBuilder(Interval.parse("7minute")).update(tape)
     found = streams.bars("sdk", "tape", "IBM.N", "7min")
     assert np.array_equal(found[list(BAR_COLUMNS)].to_numpy(), expected.values) and len(found)
     assert found["start"].astype("datetime64[ns, UTC]").astype("int64").tolist() == expected.start.tolist()
     assert list(streams.bars("sdk", "tape", "IBM.N", "7min", count=2).index) == expected.ordinal[-2:].tolist()
-    assert streams.bars("sdk", "tape", "X").empty
 
 
 @pytest.mark.kafka
@@ -50,7 +54,13 @@ def test_a_notebook_reads_predictions_once_each_and_follows_them(
         deployments.predictions("sdkserve", "up")
     folder = Workspace(tmp_path, "sdkserve").folder("preview")
     (folder / "up.json").write_text('{"name": "up", "stream": "tape", "output": {"models": ["m"]}}')
-    assert deployments.deployments("sdkserve")["up"]["stream"] == "tape"
+    found = deployments.deployments("sdkserve")["up"]
+    assert (found["stream"], found["parameters"]["interval"]) == ("tape", "1minute")
+    (folder / "broken.json").write_text("{")
+    with pytest.raises(UserError, match=r"broken\.json is not a deployment"):
+        deployments.deployments("sdkserve")
+    with pytest.raises(UserError, match=r"'down' \(there are: broken, up\)"):
+        deployments.predictions("sdkserve", "down")
     assert deployments.predictions("sdkserve", "up").empty
     one = Prediction(
         "up", "m", "A", "1minute", "2020-01-01T00:00:00.000Z", 9, [0.5], "", 0, "2020-01-01T00:01:00.010Z", 1.5

@@ -35,6 +35,7 @@ from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
+from lit.trainer.backend import checked_device
 
 #: A log is looked at for news this often, and a silent one says that it lives.
 _FOLLOW_SECONDS, _ALIVE_SECONDS = 0.3, 15.0
@@ -63,6 +64,7 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
         body.parameters.interval = str(Interval.parse(body.parameters.interval))
         before = services.deployments(team).get(name)
         _check_change(before, body)
+        _check_choice(services.workspace(team), before, body)
         _keep_secret(before, body)
         return _written(services, team, body)
 
@@ -121,7 +123,7 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
         worker = services.status_of(services.server_of(team, name, file))
         with monitor.lock:
             found = _health(name, worker.status if worker else "stopped", monitor.of(team, name))
-        return _json(found)
+        return _json(msgspec.structs.replace(found, last_error=worker.last_error if worker else None))
 
     @routes.get("/{name}/report", responses=answers(DeploymentReport))
     @needs(Role.VIEWER)
@@ -168,6 +170,16 @@ def _check_change(before: DeploymentFile | None, after: DeploymentFile) -> None:
             f"deployment {before.name!r} predicts at bars of {old.parameters.interval} of {old.stream!r}, and its "
             "topics say so: make another deployment for other bars"
         )
+
+
+def _check_choice(workspace: Workspace, before: DeploymentFile | None, after: DeploymentFile) -> None:
+    """Refuse models that are not in the vault and a device that is not here; what was chosen before may stay."""
+    chosen = {*after.output.models, *after.output.shadow}
+    for model in sorted(chosen - ({*before.output.models, *before.output.shadow} if before else set())):
+        vault.load(workspace, model)
+    after.output.device = after.output.device.lower()
+    if before is None or before.output.device != after.output.device:
+        checked_device(after.output.device)
 
 
 def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
@@ -234,7 +246,7 @@ def _last_lines(path: Path, count: int) -> list[str]:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
-        return file.read().decode(errors="replace").splitlines()[-count:]
+        return [_shown(line) for line in file.read().decode(errors="replace").removesuffix("\n").split("\n")][-count:]
 
 
 async def _follow(path: Path, lines: int, request: Request) -> AsyncIterator[str]:
@@ -256,12 +268,17 @@ async def _follow(path: Path, lines: int, request: Request) -> AsyncIterator[str
                 place = file.tell()
             *whole, rest = rest.split(b"\n")
             for raw in whole:
-                yield f"data: {raw.decode(errors='replace')}\n\n"
+                yield f"data: {_shown(raw.decode(errors='replace'))}\n\n"
             said = time.monotonic()
         elif time.monotonic() - said > _ALIVE_SECONDS:
             yield ": still here\n\n"
             said = time.monotonic()
         await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+def _shown(line: str) -> str:
+    """Return what a terminal would show of a line: progress that writes over itself ends as its last state."""
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _json(value: object) -> Response:

@@ -61,7 +61,7 @@ def item(
     stream: Annotated[
         str | None, typer.Option(help="make a deployment on this stream (or use the one of --name)")
     ] = None,
-    interval: Interval = "1minute",
+    interval: Annotated[str | None, typer.Option(help="the bars of a new deployment; left out: 1minute")] = None,
     name: Annotated[str | None, typer.Option(help="the deployment; its own name for a new one is the item's")] = None,
     ticker: Ticker = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="let it predict unseen by users")] = False,
@@ -78,17 +78,23 @@ def item(
     wanted = name or model
     if wanted in _names(workspace):
         found = load_deployment(workspace, wanted)
-        if stream is not None and (found.stream, found.parameters.interval) != (stream, _interval(interval)):
+        bars = found.stream, found.parameters.interval
+        if (stream or bars[0], bars[1] if interval is None else _interval(interval)) != bars:
             raise UserError(
-                f"deployment {wanted!r} predicts at bars of {found.parameters.interval} of {found.stream!r}: "
+                f"deployment {wanted!r} predicts at bars of {bars[1]} of {bars[0]!r}: "
                 "choose another --name for other bars"
+            )
+        if ticker not in (None, found.parameters.ticker):
+            raise UserError(
+                f"deployment {wanted!r} serves {found.parameters.ticker or 'all symbols'}, with all its models: "
+                f"`lit deploy set {wanted!r} --ticker` changes that"
             )
     elif stream is None:
         known = ", ".join(_names(workspace)) or "none yet"
         raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
     else:
         _check_stream(workspace, stream)
-        found = Deployment(wanted, stream, parameters=Parameters(ticker, _interval(interval)))
+        found = Deployment(wanted, stream, parameters=Parameters(ticker, _interval(interval or "1minute")))
     _save(workspace, deploy(found, model, shadow))
 
 
@@ -112,7 +118,7 @@ def create(
         raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
     _check_stream(workspace, stream)
     _check_items(workspace, [*(model or []), *(shadow or [])])
-    output = Output(device, model or [], shadow or [])
+    output = Output(_device(device), model or [], shadow or [])
     _save(workspace, Deployment(name, stream, output, Parameters(ticker, _interval(interval)), _rules(alert, {})))
 
 
@@ -143,7 +149,7 @@ def change(
     if shadow is not None or no_shadow:
         output = replace(output, shadow=shadow or [])
     if device is not None:
-        output = replace(output, device=device)
+        output = replace(output, device=_device(device))
     parameters = found.parameters if ticker is None else replace(found.parameters, ticker=ticker or None)
     _save(workspace, replace(found, output=output, parameters=parameters, alerts=_rules(alert, found.alerts)))
 
@@ -178,22 +184,41 @@ def remove(name: Name, team: Team = "demo") -> None:
 
 
 def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
-    """List the team's deployments."""
+    """List the team's deployments, and while LIT runs what their processes do."""
     import msgspec
 
     from lit.serving.opening import load_deployment
+    from lit.streams.errors import LitError
 
     workspace = _workspace(team)
-    found = [load_deployment(workspace, name) for name in _names(workspace)]
+    found: dict[str, Deployment] = {}
+    broken: dict[str, str] = {}
+    for name in _names(workspace):
+        try:
+            found[name] = load_deployment(workspace, name)
+        except LitError as error:
+            broken[name] = str(error)
     if as_json:
-        shown = [msgspec.to_builtins(one) for one in found]
+        shown = [msgspec.to_builtins(one) for one in found.values()]
         for one in shown:
             one["alerts"].pop("secret", None)
+        for said in broken.values():
+            typer.echo(f"lit: {said}", err=True)
         return typer.echo(json.dumps(shown))
-    for one in found:
-        models = ", ".join([*one.output.models, *(f"({model})" for model in one.output.shadow)]) or "no models yet"
-        where = f"{one.stream} {one.parameters.interval} {one.parameters.ticker or ''}".rstrip()
-        typer.echo(f"{one.name:<24}{where:<32}{models}")
+    try:
+        working = {one["name"]: one for one in _ask("GET", f"/teams/{team}/deployments")}
+    except LitError:
+        working = {}
+    for name, deployment in found.items():
+        output, parameters = deployment.output, deployment.parameters
+        models = ", ".join([*output.models, *(f"({model})" for model in output.shadow)]) or "no models yet"
+        where = f"{deployment.stream} {parameters.interval} {parameters.ticker or ''}".rstrip()
+        does = working.get(name, {"status": "", "last_error": None})
+        typer.echo(f"{name:<24}{where:<32}{does['status']:<12}{models}")
+        if does["last_error"]:
+            typer.echo(f"{'':<24}{does['last_error']}")
+    for name, said in broken.items():
+        typer.echo(f"{name:<24}{said}")
 
 
 def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
@@ -207,6 +232,8 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
         f"latency {_number(health['latency_ms_p50'])} ms (p99 {_number(health['latency_ms_p99'])}), "
         f"last prediction {health['last_prediction'] or 'none yet'}"
     )
+    if health["last_error"]:
+        typer.echo(health["last_error"])
     for model in report["models"]:
         typer.echo(f"{model['model']}{'  (shadow)' if model['shadow'] else ''}")
         for what, measures in (("since start", model["since_start"]), ("last 500", model["recent"])):
@@ -293,6 +320,12 @@ def _check_items(workspace: Workspace, names: list[str]) -> None:
 
     for name in names:
         vault.load(workspace, name)
+
+
+def _device(text: str) -> str:
+    from lit.trainer.backend import checked_device
+
+    return checked_device(text.lower())
 
 
 def _rules(given: list[str] | None, before: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,9 +18,23 @@ if TYPE_CHECKING:
 
 
 def deployments(team: str) -> dict[str, dict[str, Any]]:
-    """Return a team's deployments: stream, models and parameters of each by name."""
-    folder = Workspace(Settings().data, team).path("preview")
-    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("[!.]*.json"))}
+    """Return a team's deployments: stream, models and parameters of each by name.
+
+    Raises
+    ------
+    UserError
+        If a file is no deployment's: which.
+    """
+    import msgspec
+
+    from lit.serving.opening import load_deployment
+
+    workspace = Workspace(Settings().data, team)
+    names = sorted(path.stem for path in workspace.path("preview").glob("[!.]*.json"))
+    found = {name: msgspec.to_builtins(load_deployment(workspace, name)) for name in names}
+    for one in found.values():
+        one["alerts"].pop("secret", None)
+    return found
 
 
 def predictions(team: str, deployment: str) -> pd.DataFrame:
@@ -78,7 +91,8 @@ def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None
 
     settings = Settings()
     if not Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json").is_file():
-        raise UserError(f"team {team!r} has no deployment {deployment!r}: {', '.join(deployments(team)) or 'none yet'}")
+        known = sorted(path.stem for path in Workspace(settings.data, team).path("preview").glob("[!.]*.json"))
+        raise UserError(f"team {team!r} has no deployment {deployment!r} (there are: {', '.join(known) or 'none yet'})")
     with kafka(settings.data, settings.kafka) as bootstrap:
         topic = topics.predictions(team, deployment)
         topics.create_topics(bootstrap, topic, replication=settings.replication)

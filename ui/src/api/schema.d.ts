@@ -4935,9 +4935,10 @@ export interface components {
          * DeploymentHealth
          * @description How a deployment is doing.
          *
-         *     `lag` counts messages of ticks that wait; latencies are of the worst partition, from the arrival of the ticks that
-         *     close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
-         *     since the server started, oldest first.
+         *     `last_error` is what its process, or the change that did not take over from it, said last; `lag` counts messages of
+         *     ticks that wait; latencies are of the worst partition, from the arrival of the ticks that close a bar to publishing;
+         *     `drift` is model, `feature.column` and population stability index; `alerts` are those since the server started,
+         *     oldest first.
          */
         DeploymentHealth: {
             name: string;
@@ -4957,6 +4958,8 @@ export interface components {
             };
             standing: components["schemas"]["StandingAlert"][];
             alerts: components["schemas"]["Alert"][];
+            /** @default null */
+            last_error: string | null;
         };
         /**
          * StandingAlert
