@@ -20,6 +20,13 @@ FIXED_UNITS = {"second": _NS, "minute": 60 * _NS, "hour": 3600 * _NS}
 COUNT_UNITS = ("tick", "volume", "dollar")
 UNITS = (*FIXED_UNITS, "day", *COUNT_UNITS)
 _SHORT = {"sec": "second", "min": "minute"}
+#: A hundred years, and counts that are exact in float64: edges and sums beyond would overflow.
+_YEARS = 36_525 * 86_400 * _NS
+_LONGEST = {
+    **{unit: _YEARS // width for unit, width in FIXED_UNITS.items()},
+    "day": 36_525,
+    **dict.fromkeys(COUNT_UNITS, 2**53),
+}
 
 
 def canonical_unit(unit: str) -> str:
@@ -50,7 +57,10 @@ class Interval:
         """Return the interval of `size` `unit`s, checked."""
         if int(size) != size or size < 1:
             raise UserError(f"bar size {size!r} is not a whole number of at least 1")
-        return cls(canonical_unit(unit), int(size))
+        name = canonical_unit(unit)
+        if size > _LONGEST[name]:
+            raise UserError(f"bar size {size!r} is too large: at most {_LONGEST[name]:,} of unit {name}")
+        return cls(name, int(size))
 
     @classmethod
     def parse(cls, text: str) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ from fastapi.testclient import TestClient
 from lit.api.app import create_app
 from lit.api.config import ApiConfig
 from lit.api.services import Services
+from lit.features.bars import BarBuilder
+from lit.features.intervals import UNITS, Interval
 from lit.plugins.traders.fields import Fields
 from lit.streams.errors import UserError
 from lit.streams.form import read_form
@@ -27,6 +30,7 @@ from lit.streams.store_open import open_store
 from lit.streams.stream_files import put_stream
 from lit.streams.workspace import Workspace
 from tests.feeds import FIELDS, add_stream, running
+from tests.tape import real_ticks
 
 TEAM = "mistaken"
 KAFKA = {"bootstrap": "127.0.0.1:1", "topic": "t", "fields": FIELDS}
@@ -146,3 +150,29 @@ def test_a_stream_that_another_version_wrote_is_told_by_its_field(tmp_path: Path
     path.write_text(json.dumps({"adapter": {"name": "crypto"}, "enabld": False}))
     with pytest.raises(UserError, match="enabld"):
         load_stream(workspace, "s")
+
+
+@pytest.mark.kafka
+def test_a_stream_or_bar_size_that_there_is_not_is_told_over_rest(client: TestClient, tmp_path: Path) -> None:
+    add_stream(Workspace(tmp_path, TEAM), "there", "crypto")
+    base, asked = f"/api/teams/{TEAM}/streams", {"symbol": "A", "first": 0, "last": 2}
+    assert client.get(f"{base}/there/ticks", params=asked).json() == []
+    assert client.get(f"{base}/nowhere/ticks", params=asked).status_code == 404
+    for interval in ("9" * 20 + "minute", "9" * 20 + "day", "9" * 20 + "volume"):
+        answer = client.get(f"{base}/there/bars", params={"symbol": "A", "interval": interval})
+        assert answer.status_code == 400 and "too large" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_largest_bars_hold_any_tick(unit: str) -> None:
+    with pytest.raises(UserError, match=f"at most .* of unit {unit}"):
+        Interval.of(unit, 2**60)
+    size = next(size for size in (2**53, 36_525 * 86_400, 36_525 * 1_440, 36_525 * 24, 36_525) if fits(unit, size))
+    builder = BarBuilder(Interval.of(unit, size))
+    assert len(builder.update(real_ticks("IBM.N", 1).slice(0, 100))) == 0 and builder.next_index == 100
+
+
+def fits(unit: str, size: int) -> bool:
+    with contextlib.suppress(UserError):
+        return bool(Interval.of(unit, size))
+    return False

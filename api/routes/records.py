@@ -76,6 +76,8 @@ def router(services: Services, hub: Hub) -> APIRouter:
             raise UserError(f"{last - first + 1} ticks are asked for: at most {MAX_TICKS} at once")
         store = services.stores.team(team)
         block = await run_in_threadpool(store.window, stream, symbol, first, last + 1)
+        if not len(block):
+            await run_in_threadpool(services.existing, team, stream)
         if ARROW in request.headers.get("accept", ""):
             return Response(_arrow(block), media_type=ARROW)
         return _json(await run_in_threadpool(_packets, block))

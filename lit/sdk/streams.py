@@ -40,12 +40,13 @@ def ticks(team: str, stream: str, symbol: str, *, first: int | None = None, coun
     """
     import pandas as pd
 
+    _check_count(count)
+    if first is not None and first < 0:
+        raise UserError(f"first is {first}: ticks are counted from 0; without it, the newest come")
     with _stores() as stores:
         store = stores.team(team)
-        known = {segment.symbol: segment.count for segment in store.segments(stream)}
-        if symbol not in known:
-            raise UserError(f"stream {stream!r} of team {team!r} has no ticks of {symbol!r}: it has {sorted(known)}")
-        begin = max(0, known[symbol] - count) if first is None else first
+        stored = _stored(stores, team, stream, symbol)
+        begin = max(0, stored - count) if first is None else first
         block = store.window(stream, symbol, begin, begin + count)
     frame = block.batch.to_pandas()
     frame.index = pd.RangeIndex(block.first_index, block.next_index, name="index")
@@ -63,6 +64,11 @@ def bars(team: str, stream: str, symbol: str, interval: str = "1minute", *, coun
         As everywhere: `1minute`, `5second`, `250tick`…
     count
         How many, 20,000 at the most.
+
+    Raises
+    ------
+    UserError
+        If the stream has no stored ticks of the symbol, or there is no such interval.
     """
     import msgspec
     import pandas as pd
@@ -71,13 +77,30 @@ def bars(team: str, stream: str, symbol: str, interval: str = "1minute", *, coun
     from lit.features.intervals import Interval
     from lit.streams.records import Bar
 
+    _check_count(count)
+    wanted = Interval.parse(interval)
     with _stores() as stores:
-        found, _ = StreamBars(stores).read(team, stream, symbol, Interval.parse(interval))
+        _stored(stores, team, stream, symbol)
+        found, _ = StreamBars(stores).read(team, stream, symbol, wanted)
     columns = [field.name for field in msgspec.structs.fields(Bar)]
     frame = pd.DataFrame([msgspec.structs.asdict(bar) for bar in found[-count:]], columns=columns)
     for name in ("start", "end"):
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
     return frame.set_index("ordinal")
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise UserError(f"count is {count}: ask for one at least")
+
+
+def _stored(stores: Stores, team: str, stream: str, symbol: str) -> int:
+    """Return how many ticks of a symbol are stored."""
+    known = {segment.symbol: segment.count for segment in stores.team(team).segments(stream)}
+    if symbol not in known:
+        has = ", ".join(sorted(known)) or "none yet"
+        raise UserError(f"stream {stream!r} of team {team!r} has no stored ticks of {symbol!r} (it has: {has})")
+    return known[symbol]
 
 
 @contextmanager
