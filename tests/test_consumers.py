@@ -53,7 +53,7 @@ def lines(symbols: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.kafka
 def test_a_consumer_in_python_has_each_once(kafka: str, topic: str) -> None:
-    command = [sys.executable, "-I", str(CONSUMERS / "predictions.py"), kafka, topic, "5"]
+    command = [sys.executable, "-I", str(CONSUMERS / "predictions.py"), kafka, topic, str(4 * COUNT)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     assert sorted(done.stdout.splitlines()) == lines(("IBM.N", "BAC.N"))
 
@@ -83,6 +83,28 @@ def test_a_consumer_in_java_has_each_once(kafka: str, topic: str) -> None:
     assert sorted((p.model, p.symbol, p.ordinal) for p in found) == sorted(
         (model, s, n) for s in ("IBM.N", "BAC.N") for n in range(COUNT) for model in ("old", "new")
     )
+
+
+def test_who_forgets_an_argument_is_told_how_it_is_called() -> None:
+    python = subprocess.run(
+        [sys.executable, "-I", str(CONSUMERS / "predictions.py")], capture_output=True, text=True, timeout=60
+    )
+    script = [str(CONSUMERS / "predictions.mjs"), "http://127.0.0.1:1"]
+    javascript = node(script, return_completed_process=True, capture_output=True, text=True, timeout=60)
+    for done in (python, javascript):
+        assert done.returncode != 0 and done.stderr.startswith("usage: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.kafka
+def test_a_consumer_in_python_says_that_its_topic_is_not_there(kafka: str) -> None:
+    name = "lit.downstream.predictions.none"
+    command = [sys.executable, "-I", str(CONSUMERS / "predictions.py"), kafka, name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None and name in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_what_the_examples_read_is_in_the_published_schema() -> None:

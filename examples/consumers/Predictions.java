@@ -21,6 +21,10 @@ public class Predictions {
     private static final Pattern ORDINAL = Pattern.compile("\"ordinal\":(\\d+)");
 
     public static void main(String[] args) {
+        if (args.length < 2) {
+            System.err.println("usage: java -cp … Predictions.java BOOTSTRAP_SERVERS TOPIC [HOW_MANY]");
+            System.exit(2);
+        }
         Properties settings = new Properties();
         settings.put("bootstrap.servers", args[0]);
         settings.put("group.id", "my-java-consumer");

@@ -6,6 +6,10 @@
 // reconnect, or when this program was too slow, so what is not above the last `ordinal` of its model is dropped.
 
 const [url, token, team, stream, deployment, symbol, wanted = "0"] = process.argv.slice(2);
+if (symbol === undefined) {
+  console.error("usage: node predictions.mjs URL TOKEN TEAM STREAM DEPLOYMENT SYMBOL [HOW_MANY]");
+  process.exit(2);
+}
 const path = `/api/teams/${encodeURIComponent(team)}/streams/${encodeURIComponent(stream)}/live`;
 const query = new URLSearchParams({ symbol, deployment });
 const last = new Map();
@@ -32,6 +36,7 @@ function connect() {
       process.exit(2);
     }
   };
+  socket.onerror = ({ message }) => console.error(message || "no answer", "- trying again");
   socket.onclose = () => setTimeout(connect, 1000);
 }
 

@@ -17,8 +17,8 @@ import sys
 from confluent_kafka import Consumer
 
 
-def main(bootstrap: str, topic: str, idle_seconds: float = 0.0) -> None:
-    """Print predictions until interrupted, or until none came for `idle_seconds`."""
+def main(bootstrap: str, topic: str, wanted: int | None = None) -> None:
+    """Print predictions until interrupted, or until there were as many as wanted."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -30,13 +30,14 @@ def main(bootstrap: str, topic: str, idle_seconds: float = 0.0) -> None:
     )
     consumer.subscribe([topic])
     last: dict[tuple[str, str], int] = {}
-    idle = 0.0
-    while not idle_seconds or idle < idle_seconds:
+    printed = 0
+    while printed != wanted:
         message = consumer.poll(0.5)
-        if message is None or message.error() is not None:
-            idle += 0.5
+        if message is None:
             continue
-        idle = 0.0
+        if message.error() is not None:  # such as a topic that is not there: it is waited for
+            sys.stderr.write(f"{message.error().str()}\n")
+            continue
         said = json.loads(message.value())
         key = said["model"], said["symbol"]
         if said["ordinal"] <= last.get(key, -1):
@@ -45,9 +46,12 @@ def main(bootstrap: str, topic: str, idle_seconds: float = 0.0) -> None:
         values = " ".join(map(str, said["prediction"]))
         sys.stdout.write(f"{said['model']} {said['symbol']} {said['bar_start']} {values}\n")
         sys.stdout.flush()
+        printed += 1
     consumer.close()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python predictions.py BOOTSTRAP_SERVERS TOPIC [HOW_MANY]")
     with contextlib.suppress(KeyboardInterrupt):
-        main(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
