@@ -111,19 +111,23 @@ class BarPartition:
         self._events: list[Any] = []
         self._messages_taken = self._ticks = self._told = 0
         self._opened = self._latest = 0.0
-        self._offset = self._complete = -1
+        self._offset = -1
+        complete = dict.fromkeys(map(str, config.intervals), -1)
         self.writing: asyncio.Task[None] | None = None
         self.number = partition
         for key, value in self._transaction.read_state():
-            self._restore(key.decode(), msgspec.json.decode(value, type=AppliedState))
+            symbol, _, name = key.decode().rpartition("|")
+            state = msgspec.json.decode(value, type=AppliedState)
+            self._restore(symbol, name, state)
+            complete[name] = max(complete.get(name, -1), state.complete)
+        #: Each interval may have been left at another place: it is true of all only up to the first.
+        self._complete = min(complete[str(interval)] for interval in config.intervals)
 
-    def _restore(self, key: str, state: AppliedState) -> None:
-        symbol, _, name = key.rpartition("|")
+    def _restore(self, symbol: str, name: str, state: AppliedState) -> None:
         for series in self._of(symbol):
             if str(series.interval) == name:
                 series.builder = BarBuilder(series.interval, state=state.state)
                 series.applied, series.gaps = state.applied, state.gaps
-        self._complete = max(self._complete, state.complete)
 
     def _of(self, symbol: str) -> list[BarSeries]:
         if symbol not in self._series:
@@ -185,7 +189,7 @@ class BarPartition:
         group = Group([], self._ticks - self._told)
         self._told = self._ticks
         if everything:
-            self._complete = self._offset
+            self._complete = max(self._complete, self._offset)
         for symbol in self._touched if everything else self._closed:
             for series in self._of(symbol):
                 group.messages += self._messages(series)
@@ -282,6 +286,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     app = in_batches(create_app(config.app_id, config.bootstrap))
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
+    owned = 0  # grows when partitions are given up
 
     async def write(partition: BarPartition, group: Group) -> None:
         try:
@@ -320,8 +325,10 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
+            since = owned
             async with lock:
-                await take(event)
+                if since == owned:  # else it is delivered again, to whoever owns its partition by then
+                    await take(event)
 
     app.agent(raw_topic(app, config.ticks_topic), name="bars")(guarded(body))
 
@@ -340,8 +347,11 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
             end_process(error)
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
-    async def forget(_app: Any, _revoked: Any, **_: Any) -> None:
+    @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
+    async def forget(*_: Any, **__: Any) -> None:
+        nonlocal owned
         async with lock:  # what was not committed is read again by whoever owns it next
+            owned += 1
             for partition in partitions.values():
                 if partition.writing is not None:
                     await partition.writing

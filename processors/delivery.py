@@ -7,8 +7,10 @@ below it is a repeat. Committed group offsets are a hint that never leads.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -20,11 +22,17 @@ from lit.streams.tick import TickBlock, Watermark
 #: The broker aborts a silent owner's transaction after this time, so that readers are not held up for long.
 TRANSACTION_TIMEOUT_MS = 10_000
 _CALL_SECONDS = 15.0
+_ASK_SECONDS = 5.0
 #: Holes of a feed that are remembered.
 _GAPS = 100
 #: Pause between a partition's transactions. Without it one took 9 ms at the median and 61 at p99, with it 6 and 11.
 _REST_SECONDS = 0.005
 _SILENCE_SECONDS = 60.0
+#: Of a fenced producer the client writes two lines to stderr by itself, before ours.
+_UNHEARD = logging.getLogger("librdkafka")
+_UNHEARD.disabled = True
+#: What the broker answers to whom a successor took the transactional id from, or whose transaction it has ended.
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 
 
 class SequenceError(FaultError):
@@ -96,6 +104,7 @@ class TransactionalPartition:
                     "transactional.id": self._id,
                     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                     "linger.ms": 0,
+                    "logger": _UNHEARD,
                 },
             )
         )
@@ -122,12 +131,15 @@ class TransactionalPartition:
 
     def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None, **extra: object) -> None:
         """Add a message to the transaction (same partition as the input unless given)."""
-        target = self._partition if partition is None else partition
+        message = {
+            "key": key,
+            "value": value,
+            "partition": self._partition if partition is None else partition,
+            "on_delivery": self._delivered,
+        }
         while True:
             try:
-                self._producer.produce(
-                    topic, key=key, value=value, partition=target, on_delivery=self._delivered, **extra
-                )
+                self._call("send", partial(self._producer.produce, topic, **message, **extra))
                 return
             except BufferError:
                 self._producer.poll(0.1)
@@ -152,10 +164,24 @@ class TransactionalPartition:
             call()  # type: ignore[operator]
         except KafkaException as error:
             cause = error.args[0]
+            if cause.code() in _FENCED or self._is_fenced(cause):
+                raise FaultError(
+                    f"transaction of {self._id} was fenced: another worker has taken over, or it took longer than "
+                    f"{TRANSACTION_TIMEOUT_MS // 1000} s"
+                ) from error
             raise FaultError(
                 f"transaction of {self._id} could not {what}: {cause.str()} "
                 "(another worker may have taken over, or the broker is gone)"
             ) from error
+
+    def _is_fenced(self, told: KafkaError) -> bool:
+        """Ask the broker, by going on with what timed out or by aborting: not each error of a fenced owner says so."""
+        end = self._producer.commit_transaction if told.retriable() else self._producer.abort_transaction
+        try:
+            end(_ASK_SECONDS)
+        except KafkaException as error:
+            return error.args[0].code() in _FENCED
+        return False
 
 
 def read_partition(bootstrap: str, topic: str, partition: int) -> Iterator[bytes]:
@@ -164,8 +190,16 @@ def read_partition(bootstrap: str, topic: str, partition: int) -> Iterator[bytes
         yield message.value()
 
 
-def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) -> Iterator[Message]:
+def read_messages(
+    bootstrap: str, topic: str, partition: int, first: int = 0, settled: bool = False
+) -> Iterator[Message]:
     """Yield all committed messages that a partition holds now, from offset `first` on.
+
+    Parameters
+    ----------
+    settled
+        Whether transactions that are under way now are waited for. A transaction becomes visible in each partition by
+        itself: who saw it in one partition may have to wait for it in another.
 
     Raises
     ------
@@ -175,7 +209,7 @@ def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) ->
     reader = consumer(bootstrap, f"{topic}-reader", **{"enable.partition.eof": True})
     silent_since = time.monotonic()
     try:
-        end = _end_of(reader, topic, partition)
+        end = _end_of(bootstrap, topic, partition) if settled else _committed_end(reader, topic, partition)
         if first >= end:
             return
         reader.assign([TopicPartition(topic, partition, first)])
@@ -192,7 +226,8 @@ def read_messages(bootstrap: str, topic: str, partition: int, first: int = 0) ->
                     return
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
-                return
+                if not settled or int(message.offset() or 0) >= end:
+                    return
             else:
                 raise FaultError(f"topic {topic} could not be read: {error.str()}")
     finally:
@@ -208,7 +243,17 @@ def read_ticks(bootstrap: str, topic: str, partition: int) -> Iterator[TickBlock
             continue
 
 
-def _end_of(reader: Consumer, topic: str, partition: int) -> int:
+def _end_of(bootstrap: str, topic: str, partition: int) -> int:
+    """Return a partition's end, behind what is not committed yet."""
+    reader = consumer(bootstrap, f"{topic}-reader", **{"isolation.level": "read_uncommitted"})
+    try:
+        return _committed_end(reader, topic, partition)
+    finally:
+        reader.close()
+
+
+def _committed_end(reader: Consumer, topic: str, partition: int) -> int:
+    """Return a partition's end as its reader sees it."""
     try:
         return bounds(reader, topic, partition, _CALL_SECONDS)[1]
     except KafkaException as error:

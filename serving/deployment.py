@@ -73,8 +73,9 @@ class _Lane:
         async with self._lock:
             self._task.cancel()
             self._room.set()
-            if self._partition is not None:
-                await asyncio.to_thread(self._partition.save)
+            partition, self._partition = self._partition, None  # who waits for the lock to look finds nothing
+            if partition is not None:
+                await asyncio.to_thread(partition.save)
 
     async def _work(self) -> None:
         async with self._lock:
@@ -122,11 +123,15 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
                 make = partial(DeploymentPartition, config, models, place.partition, computing)
                 lanes[place.partition] = _Lane(make)
 
-    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
-    async def release(_app: Any, _revoked: Any, **_: Any) -> None:
+    async def close_all() -> None:
         closing = list(lanes.values())
         lanes.clear()
         await asyncio.gather(*(lane.close() for lane in closing))
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+    @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
+    async def release(*_: Any, **__: Any) -> None:  # before the group knows, so that a successor finds nobody at work
+        await _to_the_end(close_all())
 
     return app
 

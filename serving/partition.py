@@ -104,6 +104,7 @@ class DeploymentPartition:
             config.bootstrap, config.app_id, config.ticks_topic, partition, config.state_topic
         )
         self.position = self._open()
+        self._score(self._symbols)  # a predecessor may have ended between predictions and the scores they made due
         self.catch_up()
 
     def _open(self) -> int:
@@ -115,13 +116,13 @@ class DeploymentPartition:
                 position = int(value)
             elif key.startswith(SYMBOL.encode()):
                 own[key.decode().removeprefix(SYMBOL)] = msgspec.json.decode(value, type=SymbolState)
-        recorded = read_recorded(self._source, own, position, self._config.interval, self._intervals)
+        serves = self._config.serves
+        recorded = read_recorded(self._source, own, position, self._config.interval, self._intervals, serves)
         new = position is None
         if position is None:
             position = self._source.end() - 1
         for (symbol, interval), begin in recorded.begins.items():
-            if self._config.serves(symbol):
-                self._of(symbol).feed.restore(interval, begin)
+            self._of(symbol).feed.restore(interval, begin)
         start = min(recorded.start, position + 1)
         if self._ticks:
             start = min(start, self._source.back_for_ticks(position + 1))
@@ -195,15 +196,19 @@ class DeploymentPartition:
             self._health.arrived(self.position)
         self._publish(predictions)
         _tell(predictions)
+        self._score(group.moved)
+        if self.save_due:
+            self.save()
+
+    def _score(self, symbols: Iterable[str]) -> None:
+        """Publish scores of those predictions of symbols whose label is known by now."""
         with self._computing:
             scores = [
                 (model.shadow, score)
-                for symbol in group.moved
+                for symbol in symbols
                 for model, score in self._of(symbol).pending.scores(self._of(symbol).feed.window)
             ]
         self._publish(scores)
-        if self.save_due:
-            self.save()
 
     def _feed(self, arrival: Arrival, group: _Group | None) -> None:
         """Take a message into its symbol's windows; with a group, what follows from it is asked for."""

@@ -7,7 +7,7 @@ it had seen every tick. Where nothing is recorded (an interval that nobody publi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from lit.features.bars import NO_BARS, Bars, BarState
 from lit.features.intervals import Interval
 from lit.features.window import KEPT_BARS, KEPT_TICKS
 from lit.processors.bars import AppliedState
-from lit.processors.delivery import read_messages, read_partition
+from lit.processors.delivery import read_messages
 from lit.streams import topics
 from lit.streams.clients import bounds, consumer
 from lit.streams.dedup import Dedup
@@ -143,8 +143,9 @@ class Source:
         topic, dedup = topics.bars(self.team, self.stream, str(interval)).name, Dedup()
         found: dict[str, list[Bar]] = {}
         if self.existing([topic]):
-            for value in read_partition(self.bootstrap, topic, self.partition):
-                for bar in dedup.fresh(decode_bars(value)):
+            # a bar and the state that counts it are one transaction, which may be seen in the states' topic first
+            for message in read_messages(self.bootstrap, topic, self.partition, settled=True):
+                for bar in dedup.fresh(decode_bars(message.value() or b"")):
                     kept = found.setdefault(bar.symbol, [])
                     kept.append(bar)
                     if len(kept) >= 2 * KEPT_BARS:
@@ -177,18 +178,25 @@ class Source:
 
 
 def read_recorded(
-    source: Source, own: dict[str, SymbolState], position: int | None, interval: Interval, intervals: Iterable[Interval]
+    source: Source,
+    own: dict[str, SymbolState],
+    position: int | None,
+    interval: Interval,
+    intervals: Iterable[Interval],
+    serves: Callable[[str], bool] = lambda _symbol: True,
 ) -> Recorded:
     """Return where windows begin.
 
     Parameters
     ----------
     own, position
-        The deployment's states, and the input offset that they include; None for a new deployment.
+        The deployment's states, and the input offset that all of them include; None for a new deployment.
     interval
-        The one at whose bars it predicts: its windows must not begin after `position`.
+        The one at whose bars it predicts: a symbol's window must not begin behind what was predicted of it.
     intervals
         All that are read.
+    serves
+        Whether a symbol is wanted.
     """
     builders = source.builders()  # before the bars: those are then at least as many
     found, starts = Recorded(), []
@@ -198,15 +206,22 @@ def read_recorded(
         begins = {
             symbol: Begin(NO_BARS, state.state, max(state.applied, complete), state.gaps)
             for symbol, state in theirs.items()
+            if serves(symbol)
         }
-        if one == interval and position is not None and any(begin.applied > position for begin in begins.values()):
-            complete = position
-            begins = {
-                symbol: Begin(NO_BARS, state.bars[str(one)], max(state.applied, position))
-                for symbol, state in own.items()
-                if str(one) in state.bars
-            }
         starts.append(complete + 1)
+        if one == interval and position is not None:
+            # Symbol by symbol: the deployment may be ahead of the bars, which then lack what its own state counts.
+            for symbol in list(begins):
+                mine = own.get(symbol)
+                predicted = max(position, mine.applied if mine else -1)
+                if theirs[symbol].applied <= predicted:
+                    continue
+                if mine is None or str(one) not in mine.bars:  # a new symbol, or one that was not served
+                    del begins[symbol]
+                    starts.append(0)
+                else:
+                    begins[symbol] = Begin(NO_BARS, mine.bars[str(one)], predicted)
+                    starts.append(position + 1)
         bars = source.bars(one) if begins else {}
         for symbol, begin in begins.items():
             closed = [bar for bar in bars.get(symbol, []) if bar.ordinal < begin.state.ordinal]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lit.streams.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tests.market import Market
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,19 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def workspace(tmp_path: Path) -> Workspace:
     """Folder of a team named demo under a fresh data root."""
     return Workspace(tmp_path, "demo")
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """Messages of some uneven symbols, and what must come of them."""
+    from tests.market import Market
+
+    return Market(tmp_path_factory.mktemp("market"))
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """Chooses stages and moments; the seed is printed."""
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    return random.Random(seed)

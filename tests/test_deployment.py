@@ -318,7 +318,7 @@ def test_predictions_whose_inputs_reach_over_a_hole_in_the_feed_say_so_also_afte
 
 @pytest.mark.kafka
 def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows_earlier_holes(
-    kafka: str, tmp_path: Path
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, bars = minute_bars(kafka, tmp_path, "uneven", 20)
     recorder = BarsConfig(kafka, "demo", "uneven", (MINUTE,))
@@ -336,8 +336,9 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
     partition = BarPartition(recorder, 0)
     for message in read_messages(kafka, recorder.ticks_topic, 0):
         partition.take(_Message(message))
-        if message.offset() == 50:
-            time.sleep(0.11)  # a pause, in which all states are written
+        # all states are written once, in what the partition takes for a pause
+        monkeypatch.setattr("lit.processors.bars.QUIET_SECONDS", 0.0 if message.offset() == 50 else 1e9)
+        monkeypatch.setattr("lit.processors.bars.GROUP_SECONDS", 1e9)
         if partition.due:
             partition.write(partition.close_group())
     states = Source(kafka, "demo", "uneven", 0).builders()
