@@ -1,8 +1,9 @@
 """The shell around every Faust processor: how an app is configured, run, stopped and how it fails.
 
-Faust gives the consumer group, the assignment, in-order delivery to one agent and back-pressure. It acknowledges
-nothing by itself: agents do, after what they wrote is safe. An error in an agent ends the process, since Faust would
-otherwise acknowledge the failed event and go on; the supervisor starts it again.
+Faust gives the consumer group, the assignment, in-order delivery to one agent and back-pressure. An agent's events are
+batches: what a fetch brought of a partition, taken by `event.message.take()`. Faust acknowledges nothing by itself:
+agents do, after what they wrote is safe. An error in an agent ends the process, since Faust would otherwise
+acknowledge the failed event and go on; the supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import faust
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka
 
+from lit.processors.batches import BatchConsumer
 from lit.streams.errors import LitError
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ log = logging.getLogger(__name__)
 CRASHED = 70
 #: How long a clean stop may take before the process ends all the same (Faust can hang on exit).
 STOP_SECONDS = 10.0
-#: Blocks are large (about 150 kB), so few may wait between consumer and agent.
-BUFFERED_BLOCKS = 64
+#: Batches that may wait between consumer and agent; each is at most a partition's share of a fetch.
+BUFFERED_BATCHES = 4
 #: A partition's share of a fetch: some twenty blocks. A larger message comes all the same, alone (KIP-74).
 FETCH_BYTES = 4 * 1024 * 1024
 #: How long a fetch may wait for data. A partition that got data meanwhile waits as long if it is not in that fetch
@@ -43,7 +45,7 @@ class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
 
-class _Consumer(aiokafka.Consumer):  # type: ignore[misc]
+class _Consumer(BatchConsumer):
     def _new_consumer_thread(self) -> Any:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -70,7 +72,7 @@ class App(faust.App):  # type: ignore[misc]
 
 
 def create_app(app_id: str, bootstrap: str) -> App:
-    """Return a Faust app for raw bytes, without tables, web server or leader topic."""
+    """Return a Faust app for batches of raw bytes, without tables, web server or leader topic."""
     return App(
         app_id,
         broker=f"kafka://{bootstrap.replace(',', ';kafka://')}",
@@ -82,7 +84,7 @@ def create_app(app_id: str, bootstrap: str) -> App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=BUFFERED_BLOCKS,
+        stream_buffer_maxsize=BUFFERED_BATCHES,
         stream_publish_on_commit=False,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
@@ -96,6 +98,15 @@ def create_app(app_id: str, bootstrap: str) -> App:
 def raw_topic(app: faust.App, *names: str) -> Any:
     """Return Kafka topics as a Faust channel of raw keys and values."""
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def is_current(app: faust.App, event: Any) -> bool:
+    """Say whether an event's partition is still this process's: who waited for a lock since may have lost it.
+
+    What is not is delivered again, to whoever owns the partition by then.
+    """
+    generation = bool(event.message.generation_id == app.consumer_generation_id)
+    return generation and app.flow_control.is_active() and not app.should_stop
 
 
 def guarded(body: Callable[[Any], Awaitable[None]]) -> Callable[[Any], AsyncIterator[None]]:

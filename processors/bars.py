@@ -16,7 +16,6 @@ import msgspec
 from lit.features.bars import BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
 from lit.processors.app import create_app, end_process, guarded, raw_topic
-from lit.processors.batches import in_batches
 from lit.processors.delivery import TransactionalPartition, at_offset, unseen, with_gap
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
@@ -157,7 +156,6 @@ class BarPartition:
 
     def taken(self, event: Any) -> None:
         """Remember an event whose messages were all taken: it is over once all states are written."""
-        event.message.records = []  # they were large and are of no more use
         self._events.append(event)
 
     @property
@@ -283,7 +281,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     on_commit
         Called after each transaction with the number of ticks that it was about.
     """
-    app = in_batches(create_app(config.app_id, config.bootstrap))
+    app = create_app(config.app_id, config.bootstrap)
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
     owned = 0  # grows when partitions are given up
@@ -315,7 +313,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
         if number not in partitions:
             partitions[number] = await asyncio.to_thread(BarPartition, config, number)
         partition = partitions[number]
-        for message in event.message.records:
+        for message in event.message.take():
             partition.take(message)
             if partition.full:
                 await commit(partition)

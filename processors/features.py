@@ -18,7 +18,6 @@ from lit.features.engine import Doing, Feature, FeatureEngine, SampleError, Samp
 from lit.features.layout import Layout
 from lit.features.probe import Reads, intervals_of, probe
 from lit.processors.app import create_app, guarded, raw_topic
-from lit.processors.batches import in_batches
 from lit.processors.chunks import BuildJob, ChunkPlan, ChunkRecord, ChunkWriter
 from lit.processors.delivery import unseen
 from lit.processors.job import frozen_features
@@ -201,11 +200,11 @@ class FeatureWorker:
 def features_app(worker: FeatureWorker) -> faust.App:
     """Return the Faust app of one feature worker; workers of a build share its consumer group."""
     job = worker.job
-    app = in_batches(create_app(job.app_id, job.bootstrap))
+    app = create_app(job.app_id, job.bootstrap)
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
-            for message in event.message.records:
+            for message in event.message.take():
                 worker.take(decode(message.key, message.value, message.headers))
 
     app.agent(raw_topic(app, job.topic), name="features")(guarded(body))

@@ -1,7 +1,7 @@
 """The feature processor of a stream: a schema's features published as they become known, by the engine of builds.
 
 A worker's state is what it can recompute, and how far it has published: it reads its partitions from their beginning,
-and each block's vectors go out in one transaction with the last index of them. So after any kill each vector is there
+and vectors go out in one transaction with the last index of each symbol's. So after any kill each vector is there
 once, for readers of committed data.
 
 A newer build of the schema takes over behind the last vector: what is published stays, and vectors say their version.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,8 @@ from lit.features.engine import FeatureEngine, Samples
 from lit.features.library import load_features
 from lit.features.probe import intervals_of, probe
 from lit.features.schema import Schema, load_schema
-from lit.processors.app import create_app, guarded, raw_topic
+from lit.processors.app import create_app, guarded, is_current, raw_topic
+from lit.processors.batches import Batch
 from lit.processors.delivery import TransactionalPartition, read_ticks, unseen
 from lit.processors.job import FrozenFeature, features_version, freeze, thaw
 from lit.processors.progress import last_complete
@@ -34,6 +35,9 @@ from lit.streams.tick import TickBlock, Watermark, iso
 from lit.streams.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+#: A transaction is closed at this many vectors, or when a fetch is done with.
+GROUP_VECTORS = 1024
 
 
 @dataclass(frozen=True)
@@ -123,18 +127,32 @@ class LivePartition:
             key.decode(): msgspec.json.decode(value, type=Published) for key, value in self._transaction.read_state()
         }
 
-    def take(self, item: TickBlock | Watermark) -> None:
-        """Apply a message and publish what follows from it."""
-        samples = feed(self._config, self._engines, item)
-        published = self._published.setdefault(item.symbol, Published())
-        records = list(vectors(self._config, samples, published))
-        if records:
-            key = item.symbol.encode()
-            self._transaction.begin()
-            for record in records:
-                self._transaction.send(self._config.topic, key, encode_json(record))
-            self._transaction.send_state(key, encode_json(published))
-            self._transaction.commit()
+    def take(self, messages: Iterable[Any]) -> None:
+        """Apply messages and publish what follows from them."""
+        waiting: list[FeatureVector] = []
+        for message in messages:
+            try:
+                item = decode(message.key, message.value, message.headers)
+            except PoisonError as error:
+                log.error("offset %d is left out: %s", message.offset, error)
+                continue
+            samples = feed(self._config, self._engines, item)
+            published = self._published.setdefault(item.symbol, Published())
+            waiting += vectors(self._config, samples, published)
+            if len(waiting) >= GROUP_VECTORS:
+                self._publish(waiting)
+                waiting = []
+        self._publish(waiting)
+
+    def _publish(self, records: Sequence[FeatureVector]) -> None:
+        if not records:
+            return
+        self._transaction.begin()
+        for record in records:
+            self._transaction.send(self._config.topic, record.symbol.encode(), encode_json(record))
+        for symbol in {record.symbol for record in records}:
+            self._transaction.send_state(symbol.encode(), encode_json(self._published[symbol]))
+        self._transaction.commit()
 
 
 def feed(config: LiveFeatures, engines: dict[str, FeatureEngine], item: TickBlock | Watermark) -> Samples:
@@ -162,23 +180,24 @@ def live_features_app(config: LiveFeatures) -> faust.App:
     """Return the Faust app; several workers share the symbols."""
     app = create_app(config.app_id, config.bootstrap)
     partitions: dict[int, LivePartition] = {}
+    lock = asyncio.Lock()
+
+    async def take(batch: Batch) -> None:
+        if batch.partition not in partitions:
+            partitions[batch.partition] = await asyncio.to_thread(LivePartition, config, batch.partition)
+        await asyncio.to_thread(partitions[batch.partition].take, batch.take())
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
-            message = event.message
-            try:
-                item = decode(message.key, message.value, message.headers)
-            except PoisonError as error:
-                log.error("offset %d is left out: %s", message.offset, error)
-                continue
-            if message.partition not in partitions:
-                partitions[message.partition] = await asyncio.to_thread(LivePartition, config, message.partition)
-            await asyncio.to_thread(partitions[message.partition].take, item)
+            async with lock:
+                if is_current(app, event):
+                    await take(event.message)
 
     app.agent(raw_topic(app, topics.ticks(config.team, config.source).name), name="live_features")(guarded(body))
 
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     async def forget(_app: Any, _revoked: Any, **_: Any) -> None:
-        partitions.clear()
+        async with lock:
+            partitions.clear()
 
     return app

@@ -16,7 +16,7 @@ from typing import Any
 
 import faust
 
-from lit.processors.app import create_app, end_process, guarded, raw_topic
+from lit.processors.app import create_app, end_process, guarded, is_current, raw_topic
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
 from lit.streams.store import TickStore
@@ -64,28 +64,23 @@ def sink_app(bootstrap: str, team: str, source: str, store: TickStore) -> faust.
             event.ack()
 
     def take(event: Any) -> None:
-        message = event.message
-        group = pending.setdefault(message.partition, _Pending())
+        number = event.message.partition
+        group = pending.setdefault(number, _Pending())
         group.since = group.since or time.monotonic()
         group.events.append(event)
-        if message.offset <= applied.get(message.partition, -1):
-            return
-        try:
-            item = decode(message.key, message.value, message.headers)
-        except PoisonError as error:  # the bars processor has put it into the dead letters
-            log.error("offset %d is skipped: %s", message.offset, error)
-            return
-        if isinstance(item, TickBlock) and len(item):
-            group.blocks.append((message.offset, item))
-            group.ticks += len(item)
+        for message in event.message.take():
+            if message.offset > applied.get(number, -1) and (block := _block(message)) is not None:
+                group.blocks.append((message.offset, block))
+                group.ticks += len(block)
 
     async def body(stream: Any) -> None:
         applied.update(await stored(store.applied, source))
         async for event in stream.noack().events():
             async with lock:
-                take(event)
-                if pending[event.message.partition].due:
-                    await insert(event.message.partition)
+                if is_current(app, event):
+                    take(event)
+                    if pending[event.message.partition].due:
+                        await insert(event.message.partition)
 
     app.agent(raw_topic(app, topics.ticks(team, source).name), name="sink")(guarded(body))
 
@@ -109,3 +104,13 @@ def sink_app(bootstrap: str, team: str, source: str, store: TickStore) -> faust.
             applied.update(await stored(store.applied, source))
 
     return app
+
+
+def _block(message: Any) -> TickBlock | None:
+    """Return the ticks that a message has, if any."""
+    try:
+        item = decode(message.key, message.value, message.headers)
+    except PoisonError as error:  # the bars processor has put it into the dead letters
+        log.error("offset %d is skipped: %s", message.offset, error)
+        return None
+    return item if isinstance(item, TickBlock) and len(item) else None

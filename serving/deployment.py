@@ -18,7 +18,7 @@ import faust
 import psutil
 
 from lit.processors.app import create_app, end_process, guarded, raw_topic
-from lit.processors.batches import Batch, in_batches
+from lit.processors.batches import Batch
 from lit.serving.config import DeploymentConfig
 from lit.serving.partition import Arrival, DeploymentPartition
 from lit.serving.predictions import Model
@@ -49,7 +49,7 @@ class _Lane:
         """Let messages wait for their turn; returns when there is room for more."""
         now = time.time()
         self._waiting += [
-            Arrival(one.offset, one.key or b"", one.value or b"", one.headers, now) for one in batch.records
+            Arrival(one.offset, one.key or b"", one.value or b"", one.headers, now) for one in batch.take()
         ]
         self._some.set()
         if len(self._waiting) >= _WAITING:
@@ -93,7 +93,7 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
     """Return the Faust app of a deployment."""
     for model in models:
         model.check()
-    app = in_batches(create_app(config.app_id, config.bootstrap))
+    app = create_app(config.app_id, config.bootstrap)
     app.conf.consumer_auto_offset_reset = "latest"
     lanes: dict[int, _Lane] = {}
     computing = threading.Lock()

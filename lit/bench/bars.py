@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
+import tempfile
 import time
 from typing import Any
 
+import faust
 import msgspec
 import numpy as np
 
 from lit.features.intervals import Interval
-from lit.processors.app import create_app, guarded, raw_topic, run
+from lit.processors.app import guarded, raw_topic, run
 from lit.processors.bars import BarsConfig, bars_app
 from lit.streams import topics
 from lit.streams.clients import consumer
@@ -101,7 +103,15 @@ def numpy_bars(block: TickBlock) -> Float64Array:
 
 def faust_events(bootstrap: str, ticks: int, source: str = EVENTS) -> Timed:
     """A Faust agent that takes a JSON event a tick and keeps the open bar in a dict, as tutorials do."""
-    app = create_app("bench-events", bootstrap)
+    app = faust.App(
+        "bench-events",
+        broker=f"kafka://{bootstrap}",
+        store="memory://",
+        datadir=tempfile.mkdtemp(prefix="lit-bench-"),
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+    )
     bars: dict[bytes, dict[str, Any]] = {}
     seen, began, ended = 0, 0.0, 0.0
 
