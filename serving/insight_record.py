@@ -1,10 +1,9 @@
-"""What is on record of a prediction: itself, and the bars or ticks it was made of; read from Kafka, newest first."""
+"""What is on record of a prediction: itself, and the bars it was made of; read from Kafka, newest first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 from confluent_kafka import Message, TopicPartition
@@ -12,20 +11,16 @@ from confluent_kafka import Message, TopicPartition
 from lit.features.intervals import Interval
 from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
-from lit.serving.insight_window import Recorded, write_message
 from lit.streams import topics
 from lit.streams.clients import bounds, consumer
-from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, decode_bars
-from lit.streams.tick import Watermark, from_iso
+from lit.streams.tick import from_iso
 
 #: Messages that are read at once when going back.
 _CHUNK = 2000
 #: A bar may be published this long after the prediction that was made at it, by another process.
 _LATER_MS = 600_000
-#: Ticks of one symbol that a window is made of again.
-MAX_TICKS = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
         If it has predicted nothing.
     """
     latest: Found | None = None
-    for topic in _existing(config.bootstrap, config.predictions_topics):
+    for topic in existing(config.bootstrap, config.predictions_topics):
         for partition in range(topics.PARTITIONS):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -82,8 +77,7 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
         If there are several: which.
     """
     found: dict[tuple[str, str], Found] = {}
-    existing = _existing(config.bootstrap, config.predictions_topics)
-    for topic in existing:
+    for topic in existing(config.bootstrap, config.predictions_topics):
         for partition in range(topics.PARTITIONS):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -102,21 +96,28 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
     return next(iter(found.values()))
 
 
-def recorded_bars(config: DeploymentConfig, found: Found, intervals: Sequence[str], wanted: int) -> Recorded | None:
-    """Return the symbol's last bars at a prediction; None where the record of an interval does not reach it.
+def recorded_bars(
+    config: DeploymentConfig, found: Found, intervals: Sequence[str], wanted: int
+) -> tuple[dict[str, list[Bar]], bool]:
+    """Return the symbol's last bars at a prediction by interval, without those whose record does not reach it.
 
     Parameters
     ----------
     wanted
         How many of each interval, at the least, as far as there are.
+
+    Returns
+    -------
+    dict, bool
+        And whether more are on record.
     """
     prediction = found.prediction
     bars: dict[str, list[Bar]] = {}
-    whole = True
+    more = False
     for text in intervals:
         topic = topics.bars(config.team, config.stream, str(Interval.parse(text))).name
-        if not _existing(config.bootstrap, [topic]):
-            return None
+        if not existing(config.bootstrap, [topic]):
+            continue
         kept: dict[int, Bar] = {}
         until = from_iso(prediction.published_at) // 1_000_000 + _LATER_MS
         for message in _back(config.bootstrap, topic, found.partition, until):
@@ -125,51 +126,14 @@ def recorded_bars(config: DeploymentConfig, found: Found, intervals: Sequence[st
                     kept[bar.ordinal] = bar
             if len(kept) >= wanted:
                 break
-        if not kept or max(bar.last_index for bar in kept.values()) < prediction.index:
-            return None
-        bars[text] = [kept[ordinal] for ordinal in sorted(kept)]
-        whole &= bars[text][0].ordinal == 0
-    return Recorded(prediction.symbol, bars, whole)
+        if kept and max(bar.last_index for bar in kept.values()) >= prediction.index:
+            bars[text] = [kept[ordinal] for ordinal in sorted(kept)]
+            more |= len(kept) >= wanted and bars[text][0].ordinal > 0
+    return bars, more
 
 
-def recorded_ticks(config: DeploymentConfig, found: Found, intervals: Sequence[str], file: Path) -> Recorded:
-    """Write the symbol's ticks up to a prediction, and the message after it, to a file.
-
-    Raises
-    ------
-    UserError
-        If they are not recorded, or too many.
-    """
-    symbol, index = found.prediction.symbol, found.prediction.index
-    if not _existing(config.bootstrap, [config.ticks_topic]):
-        raise UserError(f"stream {config.stream!r} has no recorded ticks: inputs can't be computed again")
-    reached = 0
-    with file.open("wb") as out:
-        for message in read_messages(config.bootstrap, config.ticks_topic, found.partition):
-            key, value, headers = bytes(message.key() or b""), message.value() or b"", message.headers() or []
-            if key != symbol.encode():
-                continue
-            try:
-                item = decode(key, value, headers)
-            except PoisonError:
-                continue
-            write_message(out, key, value, [(name, bytes(data or b"")) for name, data in headers])
-            if reached > index and (isinstance(item, Watermark) or item.next_index > reached):
-                break
-            reached = max(reached, item.next_index)
-            if reached > MAX_TICKS:
-                raise UserError(
-                    f"{symbol} has more than {MAX_TICKS:,} ticks before index {index}, and the bars that the model "
-                    "reads are not published: deploy on their interval, so that they are"
-                )
-    if reached <= index:
-        raise UserError(
-            f"the ticks of {symbol} up to index {index} are no longer recorded: its topic ends at {reached}"
-        )
-    return Recorded(symbol, ticks=str(file), intervals=list(intervals))
-
-
-def _existing(bootstrap: str, names: Sequence[str]) -> list[str]:
+def existing(bootstrap: str, names: Sequence[str]) -> list[str]:
+    """Return those topics that are there."""
     reader = consumer(bootstrap, "lit-insight")
     try:
         known = reader.list_topics(timeout=10.0).topics

@@ -153,11 +153,18 @@ class Worker:
 
     def inputs(self, subject: Subject, recorded: dict[str, Any], index: int) -> dict[str, Any]:
         """Compute a model's inputs anew; `short`: with more of the past they might be others."""
+        from lit.features.window import NeedMoreData
         from lit.serving.predictions import inputs_digest, inputs_of
 
         opened = self._open(**subject)
-        window = window_of(msgspec.convert(recorded, Recorded))
-        found = inputs_of(opened.model, window, index)  # type: ignore[arg-type]
+        past = msgspec.convert(recorded, Recorded)
+        window = window_of(past)
+        try:
+            found = inputs_of(opened.model, window, index)  # type: ignore[arg-type]
+        except (Exception, NeedMoreData):
+            if not past.more:
+                raise
+            return {"short": True, "inputs": None}  # with more of the past it may do
         if found is None:
             return {"short": window.short, "inputs": None}
         said = np.asarray(opened.predictor.predict(found), np.float64)

@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from lit.features.intervals import Interval
 from lit.serving.config import DeploymentConfig
 from lit.serving.insight import Array, Cell
 from lit.serving.insight_process import InsightProcesses
-from lit.serving.insight_record import Found, find_prediction, last_prediction, recorded_bars, recorded_ticks
+from lit.serving.insight_record import Found, find_prediction, last_prediction, recorded_bars
+from lit.serving.insight_ticks import recorded_ticks
 from lit.serving.insight_window import Recorded
 from lit.serving.insight_worker import unpacked
 from lit.serving.opening import config_of, load_deployment
@@ -31,6 +33,8 @@ from lit.streams.workspace import Workspace
 
 #: Bars that are read at first; more, where a feature reaches further back.
 _BARS = 512
+#: Ticks that are read at first where bars do not tell all.
+_TICKS = 4096
 #: Predictions whose inputs stay at hand, for edits that follow each other.
 KEPT = 64
 
@@ -95,7 +99,7 @@ class Situation:
         text = str(column)
         if text in names:
             return Cell(feature, row, names.index(text))
-        if text.lstrip("-").isdigit():
+        if text.isascii() and text.removeprefix("-").isdigit():
             return Cell(feature, row, int(text))
         raise UserError(f"feature {feature!r} has no column {text!r}: it has {', '.join(names)}")
 
@@ -234,18 +238,22 @@ class Insights:
 
     def _recomputed(self, config: DeploymentConfig, found: Found) -> dict[str, Any]:
         reads = self.processes.ask(config.team, "reads", {"subject": self._subject(config.team, found.prediction)})
-        wanted = _BARS
-        while not reads["ticks"]:
-            recorded = recorded_bars(config, found, reads["intervals"], wanted)
-            if recorded is None:
-                break
-            answer = self._inputs(config.team, found, recorded)
-            if not answer["short"]:
+        bars_wanted, ticks_wanted = _BARS, _TICKS
+        while True:
+            bars, more = recorded_bars(config, found, reads["intervals"], bars_wanted)
+            lacking = [text for text in reads["intervals"] if text not in bars]
+            recorded = Recorded(found.prediction.symbol, bars, more=more)
+            with tempfile.TemporaryDirectory() as folder:
+                if lacking or reads["ticks"]:
+                    by_time = all(Interval.parse(text).by_time for text in lacking)
+                    count = ticks_wanted if by_time else None  # others hang together from the first tick on
+                    recorded = recorded_ticks(config, found, recorded, lacking, count, Path(folder) / "ticks")
+                answer = self._inputs(config.team, found, recorded)
+            # Late ticks before those at hand could have changed bars made of them: the digest tells that none did.
+            sure = not lacking or answer.get("digest") == found.prediction.inputs_digest
+            if not recorded.more or (sure and not answer["short"]):
                 return answer
-            wanted *= 8
-        with tempfile.TemporaryDirectory() as folder:
-            recorded = recorded_ticks(config, found, reads["intervals"], Path(folder) / "ticks")
-            return self._inputs(config.team, found, recorded)
+            bars_wanted, ticks_wanted = bars_wanted * 8, ticks_wanted * 8
 
     def _inputs(self, team: str, found: Found, recorded: Recorded) -> dict[str, Any]:
         arguments = {"recorded": msgspec.to_builtins(recorded), "index": found.prediction.index}

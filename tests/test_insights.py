@@ -315,14 +315,17 @@ def test_a_look_back_beyond_the_bars_read_first_goes_on(
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("at_first", [4096, 50])
 def test_where_bars_are_not_published_or_lag_the_ticks_tell(
-    workspace: Workspace, processes: InsightProcesses, kafka: str
+    workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch, at_first: int
 ) -> None:
-    stage = Stage(workspace, kafka, "ticks only", ["line"], MINUTE)  # nobody publishes five minutes
+    monkeypatch.setattr("lit.serving.insights._TICKS", at_first)
+    name = f"ticks only {at_first}"
+    stage = Stage(workspace, kafka, name, ["line"], MINUTE)  # nobody publishes five minutes
     insights = Insights(workspace.data, kafka, processes)
-    assert insights.situation(TEAM, "ticks only", bars()[AT].last_index).same_inputs
+    assert insights.situation(TEAM, name, bars()[AT].last_index).same_inputs
     publish_bars(kafka, stage.stream, FIVE, bars(FIVE)[:10])  # far behind
-    assert Insights(workspace.data, kafka, processes).situation(TEAM, "ticks only", bars()[AT].last_index).same_inputs
+    assert Insights(workspace.data, kafka, processes).situation(TEAM, name, bars()[AT].last_index).same_inputs
 
 
 @pytest.mark.kafka
