@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +87,15 @@ def rotate(log: Path, limit: int = LOG_BYTES) -> bool:
     return True
 
 
+#: A level, as logs of either format have it.
+_USUAL = re.compile(r' (INFO|DEBUG) |"level": ?"(INFO|DEBUG)"')
+
+
 def last_sentence(log: Path, start: int = 0, other: int | None = None) -> str | None:
     """Return the last non-empty line that was written from byte `start` on, cut to 500 characters.
 
-    Lines in which a logger says that process `other` wrote them are passed over.
+    Lines in which a logger says that process `other` wrote them are passed over. None too where the last line tells of
+    usual work: who was killed while working has not said why.
     """
     try:
         with log.open("rb") as file:
@@ -99,4 +105,6 @@ def last_sentence(log: Path, start: int = 0, other: int | None = None) -> str | 
     except FileNotFoundError:
         return None
     lines = [line for line in lines if other is None or str(other) not in line[:80]]
-    return lines[-1][:500] if lines else None
+    if not lines or _USUAL.search(lines[-1][:200]):
+        return None
+    return lines[-1][:500]

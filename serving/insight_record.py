@@ -53,7 +53,8 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
                         latest = Found(one, partition)
                     break
     if latest is None:
-        raise MissingPredictionError(f"deployment {config.name!r} has predicted nothing yet")
+        what = "".join([f" of {symbol}" if symbol else "", f" by {model!r}" if model else ""])
+        raise MissingPredictionError(f"deployment {config.name!r} has predicted nothing{what} yet")
     return latest
 
 

@@ -55,3 +55,9 @@ def test_the_last_sentence_is_of_this_start_only(tmp_path: Path) -> None:
         writer.write("starting\nstream 'x' is unknown: add it first\n\n")
     assert last_sentence(log, start) == "stream 'x' is unknown: add it first"
     assert last_sentence(tmp_path / "none.log") is None
+    for usual in (
+        "2024-03-05 14:30:00.001 77 INFO lit.x - tell: m: A → 0.5 (3 ms)",
+        '{"level": "INFO", "message": "m"}',
+    ):
+        log.write_text(f"lit: an older mistake\n{usual}\n")
+        assert last_sentence(log) is None  # it was killed while it worked

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lit.cli.insight import pictured
 from lit.serving import insight
 from lit.serving.insight import Cell
 from lit.serving.insight_game import EXACT_PLAYERS, Played, play
+from lit.serving.insights import Situation
 from lit.streams.errors import UserError
+from lit.streams.records import Prediction
 
 CORNERS = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
 
@@ -192,3 +195,26 @@ def test_a_large_window_is_valued_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
     whole = insight.impact(model, SAMPLE, BACKGROUND, output=0)
     monkeypatch.setattr(insight, "_BATCH_BYTES", 10_000)
     assert insight.impact(model, SAMPLE, BACKGROUND, output=0) == whole
+
+
+def test_inputs_are_told_as_a_chart_of_each_column_and_a_table_of_the_newest_rows() -> None:
+    rising = np.stack([np.arange(100), np.full(100, 7.5)], axis=1).astype(np.float32)
+    lines = pictured(
+        {"bars": rising, "flag": np.array([3.0], np.float32)}, {"bars": ["close", "volume"], "flag": ["x"]}
+    )
+    assert lines[0] == "bars, 100 rows, the newest last"
+    name, chart, *span = lines[1].split()
+    assert (name, span) == ("close", ["0", "…", "99,", "newest", "99"])
+    assert len(chart) == 60 and list(chart) == sorted(chart) and chart[0] == "▁" and chart[-1] == "█"
+    assert lines[2].split()[1] == "▁" * 60 and lines[3].split() == ["row", "close", "volume"]
+    assert [line.split() for line in lines[4:14]] == [[str(row), str(row), "7.5"] for row in range(90, 100)]
+    assert lines[14:] == ["flag", "  x  ▁  3 … 3, newest 3"]
+
+
+@pytest.mark.parametrize("text", ["--1", "²", "-", "", "shut"])
+def test_a_column_that_is_neither_a_name_nor_a_number_is_told_in_a_sentence(text: str) -> None:
+    told = Prediction("up", "m", "A", "1minute", "", 9, [0.5], "", 0, "", 1.5)
+    found = Situation(told, {}, {"bars": ["open", "close"]}, True, [0.5], 1, {})
+    assert found.cell("bars", -1, "-1") == Cell("bars", -1, -1)
+    with pytest.raises(UserError, match=r"has no column .*: it has open, close"):
+        found.cell("bars", -1, text)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lit.serving.insight import Cell
     from lit.serving.insights import Situation
 
 
-#: Cells that are listed.
-_SHOWN = 20
+#: Cells that are listed, and rows of the inputs; and how wide a column's chart is.
+_SHOWN, _ROWS, _WIDTH = 20, 10, 60
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +35,7 @@ def insight(
         list[str] | None,
         typer.Option("--set", help="another input: FEATURE.COLUMN[ROW]=VALUE, -1 is the newest row; repeatable"),
     ] = None,
+    inputs: Annotated[bool, typer.Option("--inputs", help="also what the model saw, as charts and a table")] = False,
     cells: Annotated[bool, typer.Option("--cells", help="also the most influential cells")] = False,
     output: Annotated[int | None, typer.Option(help="which output of the model; left out: the largest")] = None,
     team: Annotated[str, typer.Option(help="the team")] = "demo",
@@ -54,7 +59,36 @@ def insight(
     if as_json:
         return _json(found, said)
     _show(found, said)
+    for line in pictured(found.inputs, found.columns) if inputs else ():
+        typer.echo(line)
     return None
+
+
+def pictured(inputs: Mapping[str, Any], columns: Mapping[str, list[str]]) -> list[str]:
+    """Return inputs as lines of text: a chart of each column over its last rows, then the newest rows as a table."""
+    lines: list[str] = []
+    for feature, value in inputs.items():
+        names, rows = columns[feature], value if value.ndim == 2 else value[None]
+        lines.append(f"{feature}, {len(rows)} rows, the newest last" if value.ndim == 2 else feature)
+        width = max(map(len, names))
+        for name, column in zip(names, rows.T.tolist(), strict=True):
+            span = f"{min(column):.6g} … {max(column):.6g}"
+            lines.append(f"  {name:<{width}}  {_chart(column[-_WIDTH:])}  {span}, newest {column[-1]:.6g}")
+        if value.ndim == 2:
+            lines.append("     row" + "".join(f"{name:>{max(12, len(name) + 2)}}" for name in names))
+            first = max(0, len(rows) - _ROWS)
+            for number, row in enumerate(rows[first:].tolist(), first):
+                cells = (f"{one:>{max(12, len(name) + 2)}.6g}" for name, one in zip(names, row, strict=True))
+                lines.append(f"{number:>8}" + "".join(cells))
+    return lines
+
+
+def _chart(values: list[float]) -> str:
+    finite = [one for one in values if math.isfinite(one)] or [0.0]
+    low, step = min(finite), (max(finite) - min(finite)) / len(_BLOCKS) or 1.0
+    return "".join(
+        _BLOCKS[min(int((one - low) / step), len(_BLOCKS) - 1)] if math.isfinite(one) else " " for one in values
+    )
 
 
 def _edit(found: Situation, text: str) -> tuple[Cell, float]:
