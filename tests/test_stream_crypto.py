@@ -21,9 +21,13 @@ SYMBOLS = ("BTC/USD", "ETH/USD")
 
 
 class Kraken:
-    """Two markets; each connection gets a snapshot of the last trades, then new ones, until it is cut off."""
+    """Two markets; each connection gets a snapshot of the last trades, then new ones, until it is cut off.
 
-    def __init__(self, snapshot: int, lengths: tuple[int, ...]) -> None:
+    `disorder`: the newer of two trades is sent before the older one; `refusal` is what requests are answered with.
+    """
+
+    def __init__(self, snapshot: int, lengths: tuple[int, ...], disorder: bool = False, refusal: str = "") -> None:
+        self.disorder, self.refusal, self.asked = disorder, refusal, 0
         self.tape: dict[str, list[dict[str, Any]]] = {symbol: [] for symbol in SYMBOLS}
         self._snapshot, self._lengths, self._connections = snapshot, lengths, 0
 
@@ -62,13 +66,17 @@ class Kraken:
             if number < 20:
                 for symbol in SYMBOLS:
                     data = [self.trade(symbol) for _ in range(1 + number % 2)]
-                    await socket.send_json({"channel": "trade", "type": "update", "data": data})
+                    for part in [[one] for one in reversed(data)] if self.disorder else [data]:
+                        await socket.send_json({"channel": "trade", "type": "update", "data": part})
             await socket.send_json({"channel": "heartbeat"})
             with contextlib.suppress(TimeoutError):
                 await socket.receive(0.02)  # answers pings, notices the client's end
         return socket
 
     async def pairs(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        if self.refusal:
+            return web.json_response({"error": [self.refusal]})
         common = {
             "aclass_base": "currency", "aclass_quote": "currency", "lot": "unit", "pair_decimals": 1,
             "lot_decimals": 8, "quote": "ZUSD", "fees": [[0, 0.4]], "fees_maker": [[0, 0.25]], "status": "online",
@@ -129,3 +137,29 @@ async def test_an_unknown_exchange_or_market_is_told(kafka: str, tmp_path: Path)
             with pytest.raises(UserError, match=expected):
                 async with running(workspace, name, kafka) as task:
                     await task
+
+
+async def test_trades_out_of_order_are_taken_once_each_and_no_gap(kafka: str, tmp_path: Path) -> None:
+    workspace, kraken = Workspace(tmp_path, "crypto"), Kraken(0, (10**9,), disorder=True)
+    async with exchange(kraken) as urls:
+        add_stream(workspace, "disorder", "crypto", exchange="kraken", symbols=list(SYMBOLS), urls=urls)
+        async with running(workspace, "disorder", kafka) as task:
+            health = await until(workspace, "disorder", lambda health: health.ticks == 60, task)
+    assert not health.gaps and not health.repeats and not health.rejects
+    for symbol, items in recorded(kafka, "crypto", "disorder").items():
+        ids = [trade["trade_id"] for trade in kraken.tape[symbol]]
+        assert numbers(items) != ids and sorted(numbers(items)) == ids
+
+
+async def test_an_exchange_that_refuses_is_asked_once_and_one_that_is_gone_again(kafka: str, tmp_path: Path) -> None:
+    workspace, kraken = Workspace(tmp_path, "crypto"), Kraken(0, (1,), refusal="EGeneral:Permission denied")
+    async with exchange(kraken) as urls:
+        add_stream(workspace, "refused", "crypto", exchange="kraken", urls=urls)
+        with pytest.raises(UserError, match=r"Kraken refuses: .*Permission denied"):
+            async with running(workspace, "refused", kafka) as task:
+                await task
+        assert kraken.asked == 1
+    add_stream(workspace, "gone", "crypto", exchange="kraken", urls=urls)
+    async with running(workspace, "gone", kafka) as task:
+        health = await until(workspace, "gone", lambda health: health.reconnects >= 2, task)
+    assert "Kraken does not answer" in (health.last_error or "")

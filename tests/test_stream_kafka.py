@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 import fastavro
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from lit.streams import topics
 from lit.streams.broker import EmbeddedBroker, free_port
@@ -194,11 +196,53 @@ async def test_a_cluster_that_refuses_access_is_told_once(
     assert "s3cret" not in str(refused.value)
 
 
+async def test_a_broker_that_goes_away_is_read_on_where_it_was(
+    kafka: str, tmp_path: Path, service: tuple[str, SaslBroker]
+) -> None:
+    workspace, broker = Workspace(tmp_path, TEAM), service[1]
+    plain = broker.start()
+    topics.create_topics(plain, topics.Topic("lost.trades", partitions=1))
+    send(plain, "lost.trades", *(trade(number) for number in range(10)))
+    token = {"sasl.mechanism": "OAUTHBEARER", "enable.sasl.oauthbearer.unsecure.jwt": "true"}
+    options = {**token, "sasl.oauthbearer.config": "principal=me"}
+    given = {"topic": "lost.trades", "fields": FIELDS, "start": "earliest", "security": "sasl_plaintext"}
+    add_stream(workspace, "lost", "kafka", bootstrap=broker.address, options=options, **given)
+    async with running(workspace, "lost", kafka) as task:
+        await until(workspace, "lost", lambda health: health.ticks == 10, task)
+        await asyncio.to_thread(broker.stop)
+        await until(workspace, "lost", lambda health: health.reconnects > 0, task)
+        plain = await asyncio.to_thread(broker.start)
+        old = json.dumps({"ts": 1_381_154_400_000, "px": {"last": 10.5}, "qty": 2, "n": 11}).encode()
+        await asyncio.to_thread(send, plain, "lost.trades", trade(10), (b"AAA", old))
+        health = await until(workspace, "lost", lambda health: health.ticks == 12, task)
+    found = recorded(kafka, TEAM, "lost")
+    assert numbers(found["BBB"]) == [0, 2, 4, 6, 8, 10] and numbers(found["AAA"]) == [1, 3, 5, 7, 9, 11]
+    assert health.gaps == 0 and health.out_of_order == 1 and not health.rejects
+
+
+async def test_what_a_topic_no_longer_holds_is_a_gap(kafka: str, tmp_path: Path) -> None:
+    workspace, topic = Workspace(tmp_path, TEAM), "foreign.short"
+    topics.create_topics(kafka, topics.Topic(topic, partitions=1))
+    add_stream(workspace, "short", "kafka", bootstrap=kafka, topic=topic, fields=FIELDS, start="earliest")
+    send(kafka, topic, *(trade(number) for number in range(30)))
+    async with running(workspace, "short", kafka) as task:
+        await until(workspace, "short", lambda health: '"0":30' in (health.position or ""), task)
+    send(kafka, topic, *(trade(number) for number in range(30, 50)))
+    admin = AdminClient({"bootstrap.servers": kafka})
+    deleted = admin.delete_records([TopicPartition(topic, 0, 40)])
+    assert all(future.result(20).low_watermark == 40 for future in deleted.values())
+    async with running(workspace, "short", kafka) as task:
+        await until(workspace, "short", lambda health: health.gaps == 2 and health.ticks == 10, task)
+    found = recorded(kafka, TEAM, "short")
+    assert numbers(found["AAA"]) == [*range(1, 30, 2), *range(41, 50, 2)]
+    assert [(gap.reason, gap.missed) for gap in gaps(found["AAA"])] == [("retention", None)]
+
+
 async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
     kafka: str, tmp_path: Path, service: tuple[str, SaslBroker]
 ) -> None:
-    plain, broker = service
-    workspace = Workspace(tmp_path, TEAM)
+    broker = service[1]
+    plain, workspace = broker.start(), Workspace(tmp_path, TEAM)
     topics.create_topics(plain, topics.Topic("control", partitions=1), topics.Topic("NLSUTP.stream", partitions=1))
     schema = json.dumps(PRODUCT)
     begun = {"uuid": "u", "referenceDate": "d", "soupPartition": 0, "timestamp": 1, "schema": schema}

@@ -77,7 +77,9 @@ class KafkaSource:
             If it is gone.
         """
         try:
-            offsets = await asyncio.to_thread(self._assign)
+            offsets, lost = await asyncio.to_thread(self._assign)
+            if lost:  # how many of each symbol's messages are gone, nobody knows
+                self._feed.gap("retention")
             self._feed.connected()
             await self._feed.keep({"offsets": dict(offsets), **keep()})
             kept = time.monotonic()
@@ -97,7 +99,9 @@ class KafkaSource:
         finally:
             await asyncio.to_thread(self._consumer.close)
 
-    def _assign(self) -> dict[str, int]:
+    def _assign(self) -> tuple[dict[str, int], bool]:
+        """Begin to read; returns where, and whether messages are gone that were not read yet."""
+        lost = False
         kept = (self._feed.position or {}).get("offsets", {})
         offsets = {}
         for partition in self._partitions():
@@ -106,11 +110,10 @@ class KafkaSource:
             if wanted < 0:
                 wanted = self._first(partition, low, high)
             elif wanted < low or wanted > high:
-                self._feed.gap("retention", None, low - wanted if wanted < low else None)
-                wanted = low
+                lost, wanted = True, low
             offsets[str(partition)] = wanted
         self._consumer.assign([TopicPartition(self._topic, int(number), place) for number, place in offsets.items()])
-        return offsets
+        return offsets, lost
 
     def _partitions(self) -> list[int]:
         deadline = time.monotonic() + _CALL_SECONDS

@@ -31,6 +31,7 @@ NEGATIVE_PRICES = True  # of spreads, and of oil once
 COLUMNS = {"side": "text"}
 #: The service replays this much (ns), and no more.
 REPLAYED = 23 * 3600 * 1_000_000_000
+AGED = "too long ago to be replayed"
 SCALE = 1e9
 KEEP_SECONDS = 2.0
 
@@ -44,7 +45,7 @@ async def stream(feed):
     host, port = address(given)
     start = (feed.position or {}).get("start")
     if start is not None and start < time.time_ns() - REPLAYED:
-        feed.gap("too long ago to be replayed")
+        feed.gap(AGED)
         start = None
     transport, protocol = await asyncio.get_running_loop().create_connection(
         lambda: connection(given["key"], given["dataset"], records), host, port
@@ -70,6 +71,9 @@ async def stream(feed):
                 if isinstance(record, dbn.SymbolMappingMsg):
                     names[record.instrument_id] = record.stype_out_symbol
                 elif isinstance(record, dbn.ErrorMsg):
+                    if record.code == dbn.ErrorCode.REPLAY_DATA_AGED_OUT:
+                        feed.gap(AGED)
+                        newest = time.time_ns()  # where the next attempt begins: asking for the same would end the same
                     failed(feed, dbn.ErrorCode, record)
                 elif isinstance(record, dbn.TradeMsg):
                     if record.instrument_id not in names:
