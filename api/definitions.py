@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,14 +84,16 @@ def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:
 
 
 def intervals_of(stream: str, file: StreamFile | None, deployments: dict[str, DeploymentFile]) -> list[str]:
-    """Return the intervals whose bars a stream has: the default, its own wish, what deployments on it read."""
+    """Return the intervals whose bars a stream has: the default, its own wish, what deployments on it read.
+
+    An interval that does not exist, in a deployment's file that was written by hand, is left out: its worker says so.
+    """
     wanted = {DEFAULT_INTERVAL}
     wanted.update(str(Interval.parse(text)) for text in (file.intervals if file else []))
-    wanted.update(
-        str(Interval.parse(deployment.parameters.interval))
-        for deployment in deployments.values()
-        if deployment.stream == stream
-    )
+    for deployment in deployments.values():
+        if deployment.stream == stream:
+            with suppress(UserError):
+                wanted.add(str(Interval.parse(deployment.parameters.interval)))
     return [str(interval) for interval in sorted(map(Interval.parse, wanted))]
 
 

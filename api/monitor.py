@@ -55,6 +55,7 @@ class Watched:
     since: float = field(default_factory=time.time)
     predicted_at: float = 0.0
     counts: bool = False
+    complaint: str | None = None
     process: tuple[str, int | None] | None = None
 
     def alive(self, now: float) -> list[Health]:
@@ -230,8 +231,11 @@ class Monitor:
                     alerts = watched.book.judge(rules, watched.facts(time.time()))
                     watched.alerts = (watched.alerts + alerts)[-100:]
             except LitError as error:  # of this deployment; the others are judged
-                log.warning("%s/%s: %s", watched.team, watched.file.name, error)
+                if watched.complaint != str(error):
+                    log.warning("%s/%s is not watched: %s", watched.team, watched.file.name, error)
+                watched.complaint = str(error)
                 continue
+            watched.complaint = None
             for alert in alerts:
                 changed = True
                 self._notifier.tell(watched.team, alert, rules)

@@ -201,6 +201,12 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
         rules = {"accuracy": 0.4, "scores": 20, "drift": 0.25, "webhook": address, "secret": "hidden"}
         file = {"name": "up", "stream": "tape", "output": {"models": ["old"], "shadow": ["new"]}, "alerts": rules}
         (folder / "up.json").write_text(json.dumps(file))
+        wrong = {
+            **file,
+            "name": "aaa",
+            "alerts": {"silence": 1, "calendar": "NOPE"},
+        }  # judged first, and no other's loss
+        (folder / "aaa.json").write_text(json.dumps(wrong))
         services = Services(ApiConfig(tmp_path, kafka), stores)
         bearer = {"Authorization": f"Bearer {services.keys.admin_token}"}
         with listening("127.0.0.1", 0) as listener, serving(services, listener) as url:
@@ -254,7 +260,7 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
                 ("accuracy", "old"),
                 ("drift", "old: bars.close"),
             }
-            (view,) = client.get(f"{url}/api/teams/{team}/deployments").json()
+            (_, view) = client.get(f"{url}/api/teams/{team}/deployments").json()
             assert (
                 view["alerts"]["webhook"] == address
                 and "hidden" not in client.get(f"{url}/api/teams/{team}/deployments").text
@@ -263,7 +269,7 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             assert client.put("/up", json=body).status_code == 200
             assert json.loads((folder / "up.json").read_text())["alerts"]["secret"] == "hidden"
             assert client.post("/up/models/new/promote").json()["models"] == ["new"]
-            assert client.get(f"{url}/api/teams/{team}/deployments").json()[0]["shadow"] == ["old"]
+            assert client.get(f"{url}/api/teams/{team}/deployments").json()[1]["shadow"] == ["old"]
             assert client.put("/up", json={**file, "parameters": {"interval": "5minute"}}).status_code == 409
     events = [msgspec.json.decode(v, type=Event) for v in read_partition(kafka, topics.events(team).name, 0)]
     assert sorted((e.kind, e.status) for e in events) == [

@@ -19,6 +19,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lit.api.definitions import intervals_of
+from lit.api.schemas import DeploymentFile, DeploymentParameters
 from lit.api.server import running
 from lit.cli import deploy
 from lit.features.intervals import Interval
@@ -241,3 +243,11 @@ def test_the_name_of_a_removed_deployment_cannot_be_used_for_other_bars(kafka: s
         with pytest.raises(UserError, match="earlier deployment 'up' predicted at bars of 1minute of 'tape'"):
             other.create_topics()
     replace(first, name="down", stream="band").create_topics()
+
+
+def test_a_deployment_of_bars_that_do_not_exist_takes_no_other_bars_from_its_stream() -> None:
+    made = {
+        name: DeploymentFile(name=name, stream="tape", parameters=DeploymentParameters(interval=text))
+        for name, text in (("a", "5parsec"), ("b", "5min"))
+    }
+    assert intervals_of("tape", None, made) == ["1minute", "5minute"]
