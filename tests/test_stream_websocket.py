@@ -138,7 +138,15 @@ async def test_refused_access_is_one_sentence_without_the_secret_and_without_ano
         await socket.send('{"error": "auth failed for key no-secret"}')
         await idle(socket)
 
+    async def policy(socket: ServerConnection, _: int) -> None:
+        await socket.close(1008, "not yours")
+
     workspace = Workspace(tmp_path, TEAM)
+    async with provider(policy) as url:
+        add_stream(workspace, "policy", "websocket", url=url, fields=FIELDS)
+        with pytest.raises(UserError, match="refuses access: not yours"):
+            async with running(workspace, "policy", kafka) as task:
+                await task
     async with provider(says_no, process_request=gate) as url:
         add_stream(workspace, "http", "websocket", url=url + "/?key={token}", fields=FIELDS, token="no-way")
         add_stream(workspace, "said", "websocket", url=url, fields=FIELDS, refused="auth failed", token="no-secret")
