@@ -230,12 +230,14 @@ class DeploymentPartition:
         state = self._of(symbol)
         closed, any_closed = state.feed.take(arrival.offset, item)
         self._touched[symbol] = None
-        if group is None or arrival.offset <= state.done:
+        if group is None:
+            return
+        if any_closed or self._ticks:
+            group.moved[symbol] = None
+        if arrival.offset <= state.done:
             return
         for bar in closed.records(symbol, self._config.interval):
             group.samples.append((Sample(state.feed, bar), arrival.at))
-        if any_closed or self._ticks:
-            group.moved[symbol] = None
 
     def _predictions(self, group: _Group) -> Iterator[tuple[bool, Prediction]]:
         arrived = {(sample.bar.symbol, sample.bar.ordinal): at for sample, at in group.samples}

@@ -117,6 +117,23 @@ def test_a_symbol_that_was_not_served_before_begins_whole_though_its_bars_are_ah
     check_served(kafka, market, served.config, served.since)
 
 
+def test_scores_that_were_due_when_a_deployment_was_killed_come_from_its_successor(kafka: str, market: Market) -> None:
+    name, items = f"due{random.randrange(10**6)}", market.items
+    bars_config(kafka, name).create_topics()
+    served = Served(kafka, market, f"{name}-served", name)
+    send(kafka, served.config.ticks_topic, items, partition=0)
+    served.take(len(items) - 40)
+
+    def killed(*_: Any) -> None:
+        raise InterruptedError
+
+    served.partition._score = killed  # type: ignore[assignment]
+    with pytest.raises(InterruptedError):
+        served.take(len(items))
+    served.begin()
+    check_served(kafka, market, served.config)
+
+
 def test_what_is_being_written_is_waited_for_where_a_transaction_may_be_seen_elsewhere_first(kafka: str) -> None:
     name = f"settled{random.randrange(10**6)}"
     config_ = bars_config(kafka, name)
