@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from confluent_kafka import KafkaException
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -35,6 +36,11 @@ def add_handlers(app: FastAPI) -> None:
     async def fault(request: Request, error: FaultError) -> JSONResponse:
         log.error("request %s: %s", request_id(request), error)
         return answer(request, 503, str(error))
+
+    @app.exception_handler(KafkaException)
+    async def no_kafka(request: Request, error: KafkaException) -> JSONResponse:
+        log.error("request %s: Kafka: %s", request_id(request), error)
+        return answer(request, 503, f"Kafka does not answer ({error.args[0].str()}): try again in a moment")
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from lit.api.errors import add_handlers
 from lit.features.bars import BAR_COLUMNS, BarBuilder
 from lit.features.intervals import Interval
 from lit.sdk import deployments, streams
+from lit.sdk.insights import insights
 from lit.streams import topics
-from lit.streams.clients import producer
-from lit.streams.errors import UserError
+from lit.streams.clients import consumer, producer
+from lit.streams.errors import FaultError, UserError
 from lit.streams.records import Prediction, encode_json
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
@@ -81,3 +86,24 @@ def test_a_notebook_reads_predictions_once_each_and_follows_them(
     publish(1, 2)
     assert next(coming).ordinal == 2
     coming.close()
+
+
+@pytest.mark.kafka
+def test_a_broker_that_answers_no_more_is_told_in_a_sentence_over_rest_and_in_python(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("LIT_DATA", str(tmp_path))
+        monkeypatch.setenv("LIT_KAFKA", kafka)
+        app = FastAPI()
+        add_handlers(app)
+
+        @app.get("/topics")
+        def ask() -> None:
+            consumer(address, "told").list_topics(timeout=0.5)
+
+        answer = TestClient(app).get("/topics")
+        assert answer.status_code == 503 and answer.json()["detail"].startswith("Kafka does not answer (")
+        with pytest.raises(FaultError, match="does not answer"), insights():
+            consumer(address, "told").list_topics(timeout=0.5)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lit.settings import Settings
+from lit.streams.errors import FaultError
 
 if TYPE_CHECKING:
     from lit.serving.insights import Insights
@@ -17,7 +18,14 @@ def insights() -> Iterator[Insights]:
     """Yield what answers questions about predictions on record; it ends its processes with the context.
 
     Of a `situation` ask `impact`, `influences` and `what_if` (see `lit.serving.insights.Insights`).
+
+    Raises
+    ------
+    FaultError
+        If Kafka does not answer.
     """
+    from confluent_kafka import KafkaException
+
     from lit.serving.insights import Insights
     from lit.streams.broker import kafka
 
@@ -26,5 +34,7 @@ def insights() -> Iterator[Insights]:
         found = Insights(settings.data, bootstrap)
         try:
             yield found
+        except KafkaException as error:
+            raise FaultError(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
         finally:
             found.close()
