@@ -245,6 +245,16 @@ def test_the_name_of_a_removed_deployment_cannot_be_used_for_other_bars(kafka: s
     replace(first, name="down", stream="band").create_topics()
 
 
+def test_an_error_of_a_process_that_works_again_is_told_as_the_past() -> None:
+    for status, error, said in (
+        ("running", None, None),
+        ("failed", "no model", "no model"),
+        ("running", "signal 9", "it works again; before it ended with: signal 9"),
+        ("running", "the change is not in effect: no model", "the change is not in effect: no model"),
+    ):
+        assert deploy._ended(status, error) == said
+
+
 def test_a_deployment_of_bars_that_do_not_exist_takes_no_other_bars_from_its_stream() -> None:
     made = {
         name: DeploymentFile(name=name, stream="tape", parameters=DeploymentParameters(interval=text))

@@ -202,8 +202,8 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
         shown = [msgspec.to_builtins(one) for one in found.values()]
         for one in shown:
             one["alerts"].pop("secret", None)
-        for said in broken.values():
-            typer.echo(f"lit: {said}", err=True)
+        for problem in broken.values():
+            typer.echo(f"lit: {problem}", err=True)
         return typer.echo(json.dumps(shown))
     try:
         working = {one["name"]: one for one in _ask("GET", f"/teams/{team}/deployments")}
@@ -215,10 +215,10 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
         where = f"{deployment.stream} {parameters.interval} {parameters.ticker or ''}".rstrip()
         does = working.get(name, {"status": "", "last_error": None})
         typer.echo(f"{name:<24}{where:<32}{does['status']:<12}{models}")
-        if does["last_error"]:
-            typer.echo(f"{'':<24}{does['last_error']}")
-    for name, said in broken.items():
-        typer.echo(f"{name:<24}{said}")
+        if said := _ended(does["status"], does["last_error"]):
+            typer.echo(f"{'':<24}{said}")
+    for name, problem in broken.items():
+        typer.echo(f"{name:<24}{problem}")
 
 
 def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
@@ -232,8 +232,8 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
         f"latency {_number(health['latency_ms_p50'])} ms (p99 {_number(health['latency_ms_p99'])}), "
         f"last prediction {health['last_prediction'] or 'none yet'}"
     )
-    if health["last_error"]:
-        typer.echo(health["last_error"])
+    if said := _ended(health["status"], health["last_error"]):
+        typer.echo(said)
     for model in report["models"]:
         typer.echo(f"{model['model']}{'  (shadow)' if model['shadow'] else ''}")
         for what, measures in (("since start", model["since_start"]), ("last 500", model["recent"])):
@@ -395,6 +395,13 @@ def _refuse(answer: Any) -> None:
     except (ValueError, KeyError):
         said = answer.text[:200]
     raise (UserError if answer.status_code < 500 else FaultError)(str(said))
+
+
+def _ended(status: str, error: str | None) -> str | None:
+    """Return what a process said last, as what it is: of one that works again, the past."""
+    if error is None or status != "running" or error.startswith("the change is not in effect"):
+        return error
+    return f"it works again; before it ended with: {error}"
 
 
 def _number(value: float | None) -> str:
