@@ -42,6 +42,7 @@ bench: setup  ## what it costs, as ratios to references of the same run
 	$(BIN)/lit bench data
 	$(BIN)/lit bench build
 	$(BIN)/lit bench live
+	$(BIN)/lit bench clients
 
 lint: setup  ## lint, format check and types
 	$(BIN)/ruff check .

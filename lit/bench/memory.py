@@ -34,7 +34,7 @@ def peaks(data: Path, file: Path, ticks: int) -> Counter[str]:
     stream = {"adapter": {"name": "replay"}, "parameters": {"paths": [str(file)], "speed": 1e9}}
     (folder / f"{STREAM}.json").write_text(json.dumps(stream))
     largest: Counter[str] = Counter()
-    with _server(data) as server:
+    with lit_up(data) as server:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not running_server(data):
             _check(server, deadline)
@@ -50,7 +50,8 @@ def peaks(data: Path, file: Path, ticks: int) -> Counter[str]:
 
 
 @contextlib.contextmanager
-def _server(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+def lit_up(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield `lit up` over an empty data root, in a process of its own with its own broker and store."""
     environment = {**os.environ, "LIT_DATA": str(data), "LIT_PORT": "0", "LIT_LOG_LEVEL": "WARNING"}
     for name in ("LIT_KAFKA", "LIT_CLICKHOUSE"):
         environment.pop(name, None)

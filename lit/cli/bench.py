@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from lit.cli.bench_build import build
+from lit.cli.bench_clients import clients
 from lit.cli.bench_data import data
 from lit.cli.bench_live import live
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(no_args_is_help=True, help="What the platform costs, as ratios to references of the same run.")
     bench.command("bars")(bars)
     bench.command("build")(build)
+    bench.command("clients")(clients)
     bench.command("data")(data)
     bench.command("ingest")(ingest)
     bench.command("live")(live)
