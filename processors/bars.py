@@ -15,7 +15,7 @@ import msgspec
 
 from lit.features.bars import BarBuilder, Bars, BarState
 from lit.features.intervals import Interval
-from lit.processors.app import create_app, end_process, guarded, raw_topic
+from lit.processors.app import create_app, end_process, guarded, is_current, raw_topic
 from lit.processors.delivery import TransactionalPartition, at_offset, unseen, with_gap
 from lit.streams import topics
 from lit.streams.codec import PoisonError, decode
@@ -284,7 +284,6 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     app = create_app(config.app_id, config.bootstrap)
     partitions: dict[int, BarPartition] = {}
     lock = asyncio.Lock()
-    owned = 0  # grows when partitions are given up
 
     async def write(partition: BarPartition, group: Group) -> None:
         try:
@@ -323,9 +322,8 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
-            since = owned
             async with lock:
-                if since == owned:  # else it is delivered again, to whoever owns its partition by then
+                if is_current(app, event):
                     await take(event)
 
     app.agent(raw_topic(app, config.ticks_topic), name="bars")(guarded(body))
@@ -347,9 +345,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
     @app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
     async def forget(*_: Any, **__: Any) -> None:
-        nonlocal owned
         async with lock:  # what was not committed is read again by whoever owns it next
-            owned += 1
             for partition in partitions.values():
                 if partition.writing is not None:
                     await partition.writing
