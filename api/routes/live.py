@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
@@ -56,6 +57,13 @@ def router(services: Services, hub: Hub) -> APIRouter:
     return routes
 
 
+async def _send(websocket: WebSocket, text: str) -> None:
+    try:
+        await websocket.send_text(text)
+    except RuntimeError as error:  # the server has closed it: its client answered no ping
+        raise WebSocketDisconnect(1006) from error
+
+
 async def _watch(
     services: Services,
     websocket: WebSocket,
@@ -65,7 +73,7 @@ async def _watch(
 ) -> None:
     channel, client = view.channel(key), Client()
     sending = client.send_all(
-        channel, seen, lambda: view.snapshot(key), websocket.send_text, services.metrics.lagged.inc
+        channel, seen, lambda: view.snapshot(key), partial(_send, websocket), services.metrics.lagged.inc
     )
     tasks = {
         asyncio.create_task(sending): RESTART,

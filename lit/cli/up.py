@@ -41,7 +41,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="the server's ow
     """Show what runs; exit code 1 if nothing does."""
     import httpx
 
-    from lit.cli.stream import stream_sentence
+    from lit.cli.stream_view import stream_sentence
     from lit.settings import Settings
     from lit.streams.errors import FaultError
     from lit.streams.store_open import running_server
