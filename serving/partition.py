@@ -202,6 +202,8 @@ class DeploymentPartition:
 
     def _score(self, symbols: Iterable[str]) -> None:
         """Publish scores of those predictions of symbols whose label is known by now."""
+        if not self._scored:
+            return
         with self._computing:
             scores = [
                 (model.shadow, score)

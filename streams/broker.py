@@ -123,7 +123,8 @@ class EmbeddedBroker:
     def _flags(self) -> list[str]:
         return [
             f"-Xmx{HEAP}",
-            "-Xms64m",
+            "-Xms128m",
+            "-Xmn64m",  # a young generation of 17 MB, its own choice, stops the broker three times a second at load
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",

@@ -22,6 +22,7 @@ from lit.streams import topics
 from lit.streams.clients import consumer, producer
 from lit.streams.codec import encode
 from lit.streams.records import Prediction, decode_bars
+from lit.streams.replay_send import Sender
 from lit.streams.tick import tick_block
 
 TEAM, STREAM, NAME = "bench", "live", "live"
@@ -225,15 +226,18 @@ def _predicted(message: Any) -> list[tuple[str, int]]:
 
 
 def _feed(bootstrap: str, clock: _Clock, rate: int, seconds: float, symbols: int, first: dict[str, int]) -> None:
-    """Send ticks with the time of their sending, symbol after symbol, evenly; to the plain topic a copy of each."""
-    sender = producer(bootstrap, **{"linger.ms": 0})
+    """Send ticks with the time of their sending, symbol after symbol, evenly; to the plain topic a copy of each.
+
+    Ticks go as a stream's worker sends them, the copies without the few milliseconds that it gathers messages for.
+    """
+    ticks, plain = topics.ticks(TEAM, STREAM).name, topics.ticks(TEAM, "plain").name
+    sender, plain_sender = Sender(bootstrap, ticks, 10.0), producer(bootstrap, **{"linger.ms": 0})
     together = max(1, rate // MESSAGES_A_SECOND)
     pause = together / rate
-    ticks, plain = topics.ticks(TEAM, STREAM).name, topics.ticks(TEAM, "plain").name
     began, number = time.perf_counter(), 0
     while (due := began + number * pause) < began + seconds:
         while (wait := due - time.perf_counter()) > 0:
-            sender.poll(min(wait, 0.001))
+            plain_sender.poll(min(wait, 0.001))
         symbol = f"S{number % symbols:03}"
         index = first.get(symbol, 0)
         now = time.time_ns()
@@ -244,13 +248,13 @@ def _feed(bootstrap: str, clock: _Clock, rate: int, seconds: float, symbols: int
         sent = time.perf_counter()
         for offset in range(together):
             clock.sent[symbol, index + offset] = sent
-        sender.produce(ticks, key=message.key, value=message.value, headers=message.headers)
-        body = f"{index:020}".encode() + message.value[20:]
-        sender.produce(plain, key=message.key, value=body)
-        sender.poll(0)
+        sender.send_encoded(message, now)
+        plain_sender.produce(plain, key=message.key, value=f"{index:020}".encode() + message.value[20:])
+        plain_sender.poll(0)
         first[symbol] = index + together
         number += 1
-    sender.flush(10)
+    sender.finish()
+    plain_sender.flush(10)
 
 
 def _history(bootstrap: str, symbols: int) -> dict[str, int]:
