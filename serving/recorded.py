@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from lit.features.bars import NO_BARS, Bars, BarState
 from lit.features.intervals import Interval
 from lit.features.window import KEPT_BARS, KEPT_TICKS
-from lit.processors.bars import AppliedState
+from lit.processors.bar_partition import AppliedState
 from lit.processors.delivery import read_messages
 from lit.streams import topics
 from lit.streams.clients import bounds, consumer

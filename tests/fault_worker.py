@@ -16,9 +16,11 @@ from typing import Any
 
 from lit.features.intervals import Interval
 from lit.features.library import load_features
-from lit.processors import bars
+from lit.processors import bar_partition
 from lit.processors.app import run
-from lit.processors.bars import BarPartition, BarsConfig, Group, bars_app
+from lit.processors.bar_partition import BarPartition, Group
+from lit.processors.bars import bars_app
+from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import TransactionalPartition
 from lit.serving.deployment import deployment_app
 from lit.serving.predictions import Model
@@ -71,7 +73,9 @@ def arm(stage: str, number: int, chosen: signal.Signals) -> None:
 
         TransactionalPartition.commit = flushed  # type: ignore[method-assign]
     elif stage == BARS_ONLY:
-        bars.QUIET_SECONDS = bars.GROUP_SECONDS  # else a busy machine makes pauses, in which all states are written
+        bar_partition.QUIET_SECONDS = (
+            bar_partition.GROUP_SECONDS
+        )  # else a busy machine makes pauses, in which all states are written
         close_group, write = BarPartition.close_group, BarPartition.write
         lacking: list[Group] = []
 

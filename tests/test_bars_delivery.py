@@ -17,7 +17,7 @@ import pytest
 
 from lit.features.bars import BarBuilder, Bars
 from lit.features.intervals import Interval
-from lit.processors.bars import BarsConfig
+from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import read_messages
 from lit.processors.verify import verify_parity
 from lit.streams import topics

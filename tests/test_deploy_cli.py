@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from lit.api.definitions import intervals_of
 from lit.api.schemas import DeploymentFile, DeploymentParameters
 from lit.api.server import running
-from lit.cli import deploy
+from lit.cli import deploy_view
 from lit.features.intervals import Interval
 from lit.serving.config import DeploymentConfig
 from lit.settings import Settings
@@ -252,7 +252,7 @@ def test_an_error_of_a_process_that_works_again_is_told_as_the_past() -> None:
         ("running", "signal 9", "it works again; before it ended with: signal 9"),
         ("running", "the change is not in effect: no model", "the change is not in effect: no model"),
     ):
-        assert deploy._ended(status, error) == said
+        assert deploy_view._ended(status, error) == said
 
 
 def test_a_deployment_of_bars_that_do_not_exist_takes_no_other_bars_from_its_stream() -> None:

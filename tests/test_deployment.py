@@ -25,7 +25,8 @@ from lit.features.dataset import DatasetAdapter
 from lit.features.feature import Feature
 from lit.features.intervals import Interval
 from lit.features.library import load_features, save_feature
-from lit.processors.bars import BarPartition, BarsConfig
+from lit.processors.bar_partition import BarPartition
+from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
 from lit.serving.partition import Arrival, DeploymentPartition
@@ -337,8 +338,8 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
     for message in read_messages(kafka, recorder.ticks_topic, 0):
         partition.take(_Message(message))
         # all states are written once, in what the partition takes for a pause
-        monkeypatch.setattr("lit.processors.bars.QUIET_SECONDS", 0.0 if message.offset() == 50 else 1e9)
-        monkeypatch.setattr("lit.processors.bars.GROUP_SECONDS", 1e9)
+        monkeypatch.setattr("lit.processors.bar_partition.QUIET_SECONDS", 0.0 if message.offset() == 50 else 1e9)
+        monkeypatch.setattr("lit.processors.bar_partition.GROUP_SECONDS", 1e9)
         if partition.due:
             partition.write(partition.close_group())
     states = Source(kafka, "demo", "uneven", 0).builders()

@@ -13,7 +13,8 @@ import pytest
 
 from lit.features.bars import BarBuilder, Bars
 from lit.features.intervals import Interval
-from lit.processors.bars import BarPartition, BarsConfig
+from lit.processors.bar_partition import BarPartition
+from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import TransactionalPartition, read_messages
 from lit.serving.recorded import Source
 from lit.streams.tick import TickBlock
@@ -85,8 +86,8 @@ def test_bars_of_a_new_interval_do_not_say_that_they_are_as_far_as_the_others(
     items = market.items[:200]
     send(kafka, both.ticks_topic, items, partition=0)
     take_all(BarPartition(bars_config(kafka, name), 0))
-    monkeypatch.setattr("lit.processors.bars.QUIET_SECONDS", 1e9)
-    monkeypatch.setattr("lit.processors.bars.GROUP_SECONDS", 1e9)
+    monkeypatch.setattr("lit.processors.bar_partition.QUIET_SECONDS", 1e9)
+    monkeypatch.setattr("lit.processors.bar_partition.GROUP_SECONDS", 1e9)
     partition = BarPartition(both, 0)
     for message in messages(partition):
         partition.take(message)

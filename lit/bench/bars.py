@@ -18,7 +18,8 @@ import numpy as np
 
 from lit.features.intervals import Interval
 from lit.processors.app import guarded, raw_topic, run
-from lit.processors.bars import BarsConfig, bars_app
+from lit.processors.bars import bars_app
+from lit.processors.bars_config import BarsConfig
 from lit.streams import topics
 from lit.streams.clients import consumer
 from lit.streams.codec import decode

@@ -107,7 +107,8 @@ def model_ms(symbols: int) -> float:
 def serve(role: str, bootstrap: str) -> None:
     """Run a measured process until it is ended."""
     from lit.processors.app import run
-    from lit.processors.bars import BarsConfig, bars_app
+    from lit.processors.bars import bars_app
+    from lit.processors.bars_config import BarsConfig
     from lit.serving.config import DeploymentConfig
     from lit.serving.deployment import deployment_app
 
@@ -120,7 +121,7 @@ def serve(role: str, bootstrap: str) -> None:
 @contextmanager
 def processes(bootstrap: str, symbols: int) -> Iterator[dict[str, int]]:
     """Run the measured processes; once both work, yields each symbol's next index."""
-    from lit.processors.bars import BarsConfig
+    from lit.processors.bars_config import BarsConfig
     from lit.serving.config import DeploymentConfig
 
     BarsConfig(bootstrap, TEAM, STREAM, (INTERVAL,)).create_topics()

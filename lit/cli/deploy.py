@@ -1,4 +1,4 @@
-"""`lit deploy`: models on streams: made, changed without a missed bar, compared, watched."""
+"""`lit deploy`: models on streams: made, changed without a missed bar."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lit.cli.deploy_view import Name, Team, list_all, log, names_of, show, workspace_of
+from lit.cli.server import ask
+
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment
     from lit.streams.workspace import Workspace
 
-Team = Annotated[str, typer.Option(help="the team")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
-Name = Annotated[str, typer.Argument(help="a deployment")]
 Stream = Annotated[str, typer.Option(help="the stream whose bars are predicted at")]
 Interval = Annotated[str, typer.Option(help="the bars: 1minute, 5minute, 500tick…")]
 Ticker = Annotated[str | None, typer.Option(help="symbols, separated by commas; none: all of the stream")]
@@ -73,10 +73,10 @@ def item(
     from lit.streams.errors import UserError
     from lit.trainer import vault
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     vault.load(workspace, model)
     wanted = name or model
-    if wanted in _names(workspace):
+    if wanted in names_of(workspace):
         found = load_deployment(workspace, wanted)
         bars = found.stream, found.parameters.interval
         if (stream or bars[0], bars[1] if interval is None else _interval(interval)) != bars:
@@ -90,7 +90,7 @@ def item(
                 f"`lit deploy set {wanted!r} --ticker` changes that"
             )
     elif stream is None:
-        known = ", ".join(_names(workspace)) or "none yet"
+        known = ", ".join(names_of(workspace)) or "none yet"
         raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
     else:
         _check_stream(workspace, stream)
@@ -113,8 +113,8 @@ def create(
     from lit.serving.opening import Deployment, Output, Parameters
     from lit.streams.errors import UserError
 
-    workspace = _workspace(team)
-    if name in _names(workspace):
+    workspace = workspace_of(team)
+    if name in names_of(workspace):
         raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
     _check_stream(workspace, stream)
     _check_items(workspace, [*(model or []), *(shadow or [])])
@@ -140,7 +140,7 @@ def change(
 
     from lit.serving.opening import load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = load_deployment(workspace, name)
     _check_items(workspace, [*(model or []), *(shadow or [])])
     output = found.output
@@ -163,13 +163,13 @@ def promote_model(
     from lit.serving.choice import promote
     from lit.serving.opening import load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     _save(workspace, promote(load_deployment(workspace, name), model))
 
 
 def restart(name: Name, team: Team = "demo") -> None:
     """Start a deployment's process anew; the one that runs goes on until the new one can take over."""
-    _ask("POST", f"/teams/{team}/deployments/{name}/restart")
+    ask("POST", f"/teams/{team}/deployments/{name}/restart")
     typer.echo(f"{name} is started anew")
 
 
@@ -177,120 +177,10 @@ def remove(name: Name, team: Team = "demo") -> None:
     """Remove a deployment; what it predicted stays in its topics."""
     from lit.serving.opening import deployment_path, load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     load_deployment(workspace, name)
     deployment_path(workspace, name).unlink()
     typer.echo(f"{name} is removed")
-
-
-def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
-    """List the team's deployments, and while LIT runs what their processes do."""
-    import msgspec
-
-    from lit.serving.opening import load_deployment
-    from lit.streams.errors import LitError
-
-    workspace = _workspace(team)
-    found: dict[str, Deployment] = {}
-    broken: dict[str, str] = {}
-    for name in _names(workspace):
-        try:
-            found[name] = load_deployment(workspace, name)
-        except LitError as error:
-            broken[name] = str(error)
-    if as_json:
-        shown = [msgspec.to_builtins(one) for one in found.values()]
-        for one in shown:
-            one["alerts"].pop("secret", None)
-        for problem in broken.values():
-            typer.echo(f"lit: {problem}", err=True)
-        return typer.echo(json.dumps(shown))
-    try:
-        working = {one["name"]: one for one in _ask("GET", f"/teams/{team}/deployments")}
-    except LitError:
-        working = {}
-    for name, deployment in found.items():
-        output, parameters = deployment.output, deployment.parameters
-        models = ", ".join([*output.models, *(f"({model})" for model in output.shadow)]) or "no models yet"
-        where = f"{deployment.stream} {parameters.interval} {parameters.ticker or ''}".rstrip()
-        does = working.get(name, {"status": "", "last_error": None})
-        typer.echo(f"{name:<24}{where:<32}{does['status']:<12}{models}")
-        if said := _ended(does["status"], does["last_error"]):
-            typer.echo(f"{'':<24}{said}")
-    for name, problem in broken.items():
-        typer.echo(f"{name:<24}{problem}")
-
-
-def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
-    """Show how a deployment does: process, lag, latency, each model against its base rate, challengers, alerts."""
-    health = _ask("GET", f"/teams/{team}/deployments/{name}/health")
-    report = _ask("GET", f"/teams/{team}/deployments/{name}/report")
-    if as_json:
-        return typer.echo(json.dumps({"health": health, "report": report}))
-    typer.echo(
-        f"{name}: {health['status']}, lag {health['lag']} messages, "
-        f"latency {_number(health['latency_ms_p50'])} ms (p99 {_number(health['latency_ms_p99'])}), "
-        f"last prediction {health['last_prediction'] or 'none yet'}"
-    )
-    if said := _ended(health["status"], health["last_error"]):
-        typer.echo(said)
-    for model in report["models"]:
-        typer.echo(f"{model['model']}{'  (shadow)' if model['shadow'] else ''}")
-        for what, measures in (("since start", model["since_start"]), ("last 500", model["recent"])):
-            typer.echo(f"  {what:<12}{_measures(measures)}")
-        if model["validation"]:
-            typer.echo(f"  {'validation':<12}{_measures(model['validation'])}")
-    for one in report["comparisons"]:
-        verdict = f"{one['better']} is better" if one["better"] else "no difference for certain"
-        typer.echo(
-            f"{one['challenger']} against {one['champion']} on {one['bars']} bars: {verdict} "
-            f"(Brier {one['brier_difference']:+.4f}, 95 % {one['low']:+.4f} … {one['high']:+.4f}; "
-            f"McNemar p {one['mcnemar_p']:.3g})"
-        )
-    for alert in health["alerts"][-10:]:
-        typer.echo(f"{alert['status']:<8}{alert['sentence']}")
-
-
-def log(
-    name: Name,
-    lines: Annotated[int, typer.Option(help="how many of the last lines")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what comes, until Ctrl-C")] = False,
-    team: Team = "demo",
-) -> None:
-    """Print what a deployment's process writes."""
-    import httpx
-
-    from lit.streams.errors import FaultError
-
-    path = f"/teams/{team}/deployments/{name}/log"
-    if not follow:
-        return typer.echo(_ask("GET", f"{path}?lines={lines}"))
-    url, bearer = _server()
-    try:
-        with httpx.stream(
-            "GET", f"{url}/api{path}/live?lines={lines}", headers=bearer, timeout=None, trust_env=False
-        ) as answer:
-            if answer.status_code != 200:
-                answer.read()
-                _refuse(answer)
-            for line in answer.iter_lines():
-                if line.startswith("data: "):
-                    typer.echo(line.removeprefix("data: "))
-    except httpx.HTTPError as error:
-        raise FaultError(f"LIT at {url} does not answer: {error}") from error
-    except KeyboardInterrupt:
-        return None
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
-
-
-def _names(workspace: Workspace) -> list[str]:
-    return sorted(path.stem for path in workspace.path("preview").glob("[!.]*.json"))
 
 
 def _interval(text: str) -> str:
@@ -306,7 +196,7 @@ def _check_stream(workspace: Workspace, stream: str) -> None:
     if workspace.path("streams", f"{stream}.json").exists():
         return
     try:
-        known = [one["name"] for one in _ask("GET", f"/teams/{workspace.team}/streams")]
+        known = [one["name"] for one in ask("GET", f"/teams/{workspace.team}/streams")]
     except LitError:
         known = sorted(path.stem for path in workspace.path("streams").glob("[!.]*.json"))
     if stream not in known:
@@ -358,64 +248,3 @@ def _save(workspace: Workspace, deployment: Deployment) -> None:
         f"{deployment.name} on {deployment.stream}, bars of {deployment.parameters.interval}: "
         f"{models or 'no models yet (`lit deploy set --model`)'}{running}"
     )
-
-
-def _server() -> tuple[str, dict[str, str]]:
-    from lit.settings import Settings
-    from lit.streams.errors import FaultError
-    from lit.streams.store_open import running_server
-
-    settings = Settings()
-    found = running_server(settings.data)
-    if found is None:
-        raise FaultError(f"LIT does not run over {settings.data.resolve()}: `lit up` starts it")
-    return found[0], {"Authorization": f"Bearer {found[1]}"}
-
-
-def _ask(method: str, path: str) -> Any:
-    import httpx
-
-    from lit.streams.errors import FaultError
-
-    url, bearer = _server()
-    try:
-        answer = httpx.request(method, f"{url}/api{path}", headers=bearer, timeout=30, trust_env=False)
-    except httpx.HTTPError as error:
-        raise FaultError(f"LIT at {url} does not answer: {error}") from error
-    if answer.status_code >= 400:
-        _refuse(answer)
-    return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
-
-
-def _refuse(answer: Any) -> None:
-    from lit.streams.errors import FaultError, UserError
-
-    try:
-        said = answer.json()["detail"]
-    except (ValueError, KeyError):
-        said = answer.text[:200]
-    raise (UserError if answer.status_code < 500 else FaultError)(str(said))
-
-
-def _ended(status: str, error: str | None) -> str | None:
-    """Return what a process said last, as what it is: of one that works again, the past."""
-    if error is None or status != "running" or error.startswith("the change is not in effect"):
-        return error
-    return f"it works again; before it ended with: {error}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def _measures(found: dict[str, Any]) -> str:
-    """Return measures as text, each beside its base."""
-    bases = {"accuracy": ("base_rate_accuracy", "base_accuracy"), "brier": ("base_rate_brier", "base_brier")}
-    parts = [f"{found['scored']} scored"] if "scored" in found else []
-    for name in ("accuracy", "brier", "auc", "calibration_error"):
-        if found.get(name) is None:
-            continue
-        base = next((found[key] for key in bases.get(name, ()) if found.get(key) is not None), None)
-        beside = f" (base {base:.3f})" if base is not None else ""
-        parts.append(f"{name.replace('_', ' ')} {found[name]:.3f}{beside}")
-    return ", ".join(parts) or "nothing yet"

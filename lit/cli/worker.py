@@ -29,7 +29,8 @@ def bars(
     from lit.features.intervals import Interval
     from lit.logs import configure
     from lit.processors.app import run
-    from lit.processors.bars import BarsConfig, bars_app
+    from lit.processors.bars import bars_app
+    from lit.processors.bars_config import BarsConfig
     from lit.settings import Settings
     from lit.streams.broker import kafka
 
