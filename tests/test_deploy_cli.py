@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from lit.api.definitions import intervals_of
 from lit.api.schemas import DeploymentFile, DeploymentParameters
 from lit.api.server import running
-from lit.cli import deploy_view
+from lit.cli import deploy, deploy_view
 from lit.features.intervals import Interval
 from lit.serving.config import DeploymentConfig
 from lit.settings import Settings
