@@ -69,7 +69,9 @@ def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
         checked = form.check(parameters)
     except UserError as error:
         raise UserError(f"stream {name!r}, adapter {stream.adapter.name!r}: {error}") from None
-    given = {key: checked[key] for key, value in parameters.items() if not left_out(value)}
+    empty = {key: value for key, value in parameters.items() if left_out(value)}
+    given = {**checked, **empty}
+    given = {key: given[key] for key in parameters if given[key] is not None and given[key] != ""}
     stream = msgspec.structs.replace(stream, parameters=given)
     save_stream(workspace, name, stream)
     return stream

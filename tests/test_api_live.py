@@ -32,7 +32,9 @@ from lit.streams.codec import encode
 from lit.streams.records import Bar, Prediction, Score, encode_json
 from lit.streams.store_open import open_store
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark, from_iso
+from lit.streams.workspace import Workspace
 from tests.tape import cut, real_ticks, tapes
+from tests.training import add_item
 
 MINUTE = Interval.parse("1minute")
 
@@ -225,6 +227,7 @@ def test_predictions_and_scores_come_with_how_the_model_does(server: Server) -> 
     bars = bars_until(6000)
     server.ticks("said", tape().slice(0, 6000))
     server.bars("said", bars)
+    add_item(Workspace(server.services.config.data, "said"), "m")
     body = {"name": "up", "output": {"models": ["m"]}, "stream": "tape", "parameters": {"interval": "1minute"}}
     assert server.client.put("/said/deployments/up", json=body).status_code == 200
     made = [

@@ -20,6 +20,7 @@ from lit.api.config import ApiConfig
 from lit.api.services import Services
 from lit.streams import topics
 from lit.streams.store_open import open_store
+from tests.training import add_item
 
 STREAM = {"adapter": {"name": "restapi"}, "parameters": {"port": 12345, "api_keys": []}, "intervals": ["5min"]}
 DEPLOYMENT = {
@@ -91,6 +92,7 @@ def test_streams_and_deployments_are_files_of_the_team(client: TestClient, servi
     reply = client.put("/api/teams/files/streams/feed", json=STREAM)
     assert reply.status_code == 200, reply.text
     assert json.loads((tmp_path / "files/streams/feed.json").read_text()) == STREAM
+    add_item(services.workspace("files"), "initial")
     reply = client.put("/api/teams/files/deployments/first", json=DEPLOYMENT)
     assert reply.status_code == 200, reply.text
     written = json.loads((tmp_path / "files/preview/first.json").read_text())

@@ -29,19 +29,7 @@ from lit.settings import Settings
 from lit.streams import topics
 from lit.streams.errors import FaultError, UserError
 from lit.streams.workspace import Workspace
-from lit.trainer.vault import file_digest
-
-
-def add_item(workspace: Workspace, name: str) -> None:
-    folder = workspace.folder("vault", name)
-    (folder / "model.h5").write_bytes(name.encode())
-    spec = {"name": "bars", "shape": [20, 8], "columns": []}
-    record = {
-        "project": "p", "run": 1, "epoch": 1, "digest": file_digest(folder / "model.h5"), "inputs": [spec],
-        "label": {**spec, "name": "up"}, "tags": [],
-        "metrics": {"epoch": 1, "val_accuracy": 0.6, "val_base_accuracy": 0.5},
-    }  # fmt: skip
-    (folder / "item.json").write_text(json.dumps(record))
+from tests.training import add_item
 
 
 @pytest.fixture
@@ -174,7 +162,7 @@ def test_a_running_server_shows_a_deployment_and_follows_its_log(
         ({"models": ["old"], "device": "CPU"}, None),
     ):
         answer = httpx.put(f"{api}/up", json={**up, "output": output}, headers=bearer, timeout=30)
-        assert answer.status_code == (400 if said else 200) and (said or '"cpu"') in answer.text
+        assert answer.status_code == (400 if said else 200) and (said or '"CPU"') in answer.text
 
     seen: list[str] = []
 

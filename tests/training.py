@@ -16,6 +16,7 @@ from lit.trainer.asset import Asset, asset_path
 from lit.trainer.loop import Data
 from lit.trainer.processfolder import ProcessFolder
 from lit.trainer.runfolder import RunFolder
+from lit.trainer.vault import file_digest
 
 BARS = ["open", "high", "low", "close", "trades", "volume", "mean_trade_size", "max_trade_size"]
 
@@ -103,3 +104,16 @@ def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
         return None
 
     monkeypatch.setattr(ProcessFolder, "spawn", here)
+
+
+def add_item(workspace: Workspace, name: str) -> None:
+    """Put what looks like a trained model into the vault; it cannot be opened."""
+    folder = workspace.folder("vault", name)
+    (folder / "model.h5").write_bytes(name.encode())
+    spec = {"name": "bars", "shape": [20, 8], "columns": []}
+    record = {
+        "project": "p", "run": 1, "epoch": 1, "digest": file_digest(folder / "model.h5"), "inputs": [spec],
+        "label": {**spec, "name": "up"}, "tags": [],
+        "metrics": {"epoch": 1, "val_accuracy": 0.6, "val_base_accuracy": 0.5},
+    }  # fmt: skip
+    (folder / "item.json").write_text(json.dumps(record))

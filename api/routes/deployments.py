@@ -177,9 +177,8 @@ def _check_choice(workspace: Workspace, before: DeploymentFile | None, after: De
     chosen = {*after.output.models, *after.output.shadow}
     for model in sorted(chosen - ({*before.output.models, *before.output.shadow} if before else set())):
         vault.load(workspace, model)
-    after.output.device = after.output.device.lower()
     if before is None or before.output.device != after.output.device:
-        checked_device(after.output.device)
+        checked_device(after.output.device.lower())
 
 
 def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
