@@ -104,9 +104,10 @@ def raw_topic(app: faust.App, *names: str) -> Any:
 
 
 def is_current(app: faust.App, event: Any) -> bool:
-    """Say whether an event's partition is still this process's: who waited for a lock since may have lost it.
+    """Say whether an event's partition is still this process's.
 
-    What is not is delivered again, to whoever owns the partition by then.
+    It may have been revoked while the agent waited for a lock. What is no longer its own is delivered again, to whoever
+    owns the partition by then.
     """
     generation = bool(event.message.generation_id == app.consumer_generation_id)
     return generation and app.flow_control.is_active() and not app.should_stop

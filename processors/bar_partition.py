@@ -120,6 +120,7 @@ class BarPartition:
             complete[name] = max(complete.get(name, -1), state.complete)
         #: Each interval may have been left at another place: it is true of all only up to the first.
         self._complete = min(complete[str(interval)] for interval in config.intervals)
+        self._told_dead = max(complete.values())
 
     def _restore(self, symbol: str, name: str, state: AppliedState) -> None:
         for series in self._of(symbol):
@@ -143,8 +144,9 @@ class BarPartition:
         try:
             item = decode(message.key, message.value, message.headers)
         except PoisonError as error:
-            log.error("offset %d goes to the dead letters: %s", message.offset, error)
-            self._dead.append((message.key or b"", message.value or b"", str(error)))
+            if message.offset > self._told_dead:
+                log.error("offset %d goes to the dead letters: %s", message.offset, error)
+                self._dead.append((message.key or b"", message.value or b"", str(error)))
             return
         self._ticks += len(item) if isinstance(item, TickBlock) else 0
         for series in self._of(item.symbol):
@@ -155,6 +157,7 @@ class BarPartition:
 
     def taken(self, event: Any) -> None:
         """Remember an event whose messages were all taken: it is over once all states are written."""
+        self._opened = self._opened or time.monotonic()  # its last message may have closed a group
         self._events.append(event)
 
     @property

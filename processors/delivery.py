@@ -164,7 +164,7 @@ class TransactionalPartition:
             call()  # type: ignore[operator]
         except KafkaException as error:
             cause = error.args[0]
-            if cause.code() in _FENCED or self._is_fenced(cause):
+            if cause.code() in _FENCED or self._is_fenced(what, cause):
                 raise FaultError(
                     f"transaction of {self._id} was fenced: another worker has taken over, or it took longer than "
                     f"{TRANSACTION_TIMEOUT_MS // 1000} s"
@@ -174,9 +174,10 @@ class TransactionalPartition:
                 "(another worker may have taken over, or the broker is gone)"
             ) from error
 
-    def _is_fenced(self, told: KafkaError) -> bool:
-        """Ask the broker, by going on with what timed out or by aborting: not each error of a fenced owner says so."""
-        end = self._producer.commit_transaction if told.retriable() else self._producer.abort_transaction
+    def _is_fenced(self, what: str, told: KafkaError) -> bool:
+        """Ask the broker, by committing once more or by aborting: not each error of a fenced owner says so."""
+        again = what == "commit" and told.retriable()
+        end = self._producer.commit_transaction if again else self._producer.abort_transaction
         try:
             end(_ASK_SECONDS)
         except KafkaException as error:

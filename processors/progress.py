@@ -232,7 +232,7 @@ def last_complete(workspace: Workspace, schema: str) -> FrozenJob | None:
     """Return the job of a schema's last complete build; None: it has none."""
     for number in reversed(build_numbers(workspace)):
         logs = workspace.path("logs", str(number))
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             if (logs / f"{schema}.json").exists() and (logs / "status.txt").read_text("utf-8").strip() == "complete":
                 return load_job(workspace, number)
     return None

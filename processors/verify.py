@@ -71,7 +71,7 @@ def verify_features(workspace: Workspace, config: LiveFeatures) -> Verdict:
     verdict = Verdict()
     versions = {config.version: config}
     for number in build_numbers(workspace):
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError, msgspec.MsgspecError):  # of another version
             job = load_job(workspace, number)
             if job.schema.name == config.schema.name:
                 of_build = replace(config, schema=job.schema, features=job.features)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from lit.serving.score_report import Measures
+from lit.serving.score_report import RECENT, Measures
 from lit.streams.errors import UserError
 from lit.streams.sessions import session_codes
 
@@ -74,6 +74,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
                 raise UserError(f"alert {name} is {value}: give a number above 0")
         if rules.accuracy is not None and rules.accuracy > 1:
             raise UserError(f"alert accuracy is {rules.accuracy:g}: it is a share, give a number up to 1")
+        if not 1 <= rules.scores <= RECENT:
+            raise UserError(f"alert scores is {rules.scores}: give a number from 1 to {RECENT}")
         if rules.webhook is not None and not _is_address(rules.webhook):
             raise UserError(f"webhook {rules.webhook!r} is no address: write it as https://example.org/hook")
         if rules.calendar is not None:

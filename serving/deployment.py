@@ -32,7 +32,7 @@ class _Lane:
     """A partition that this process owns, and its messages that wait to be applied.
 
     While one group is computed and written, the next gathers: alone when all is quiet, many symbols' at once when
-    their bars close together. Lanes do not wait for each other's transactions.
+    their bars close together. Lanes do not wait for each other's transactions, but all wait while one is full.
     """
 
     def __init__(self, open_partition: Callable[[], DeploymentPartition]) -> None:
@@ -58,6 +58,8 @@ class _Lane:
 
     async def look(self) -> None:
         """Record progress, and read what was not delivered (Faust may have begun to listen later than we ended)."""
+        if self._lock.locked():  # it is at work, which records progress by itself
+            return
         async with self._lock:
             partition = self._partition
             if partition is None:
@@ -101,7 +103,7 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
             lane = lanes.get(event.message.partition)
-            if lane is not None:  # else another worker has it by now
+            if lane is not None:  # else it is read from the topic, by whoever owns the partition
                 await lane.put(event.message)
 
     app.agent(raw_topic(app, config.ticks_topic), name="deployment")(guarded(body))

@@ -49,22 +49,22 @@ class Shift(msgspec.Struct, frozen=True):
 
 
 def drift_of(parts: Iterable[Mapping[str, Shift]]) -> dict[str, float]:
-    """Return `feature.column` → PSI of a model's partitions together; empty while too few samples were seen."""
+    """Return `feature.column` → PSI of a model's partitions together (latest record last); none of few samples."""
     found: dict[str, list[Shift]] = {}
     for part in parts:
         for column, shift in part.items():
             found.setdefault(column, []).append(shift)
-    return {
-        column: round(_together(shifts), 6)
-        for column, shifts in found.items()
-        if sum(sum(shift.live) for shift in shifts) >= ENOUGH
-    }
+    indices = {column: _together(shifts) for column, shifts in found.items()}
+    return {column: round(index, 6) for column, index in indices.items() if index is not None}
 
 
-def _together(shifts: list[Shift]) -> float:
+def _together(shifts: list[Shift]) -> float | None:
     latest = shifts[-1].trained  # while a worker changes, partitions may still tell of another reference
-    parts = [np.array(s.live) / max(sum(s.live), 1) * s.seen for s in shifts if s.trained == latest]
-    return population_stability(np.array(latest), np.sum(parts, axis=0))
+    parts = [shift for shift in shifts if shift.trained == latest]
+    if sum(sum(shift.live) for shift in parts) < ENOUGH:
+        return None
+    weighed = [np.array(shift.live) / max(sum(shift.live), 1) * shift.seen for shift in parts]
+    return population_stability(np.array(latest), np.sum(weighed, axis=0))
 
 
 class Reference(msgspec.Struct, frozen=True):

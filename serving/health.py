@@ -50,7 +50,8 @@ class Health(msgspec.Struct, frozen=True):
 def drift_by_model(parts: Sequence[Health]) -> dict[str, dict[str, float]]:
     """Return model → `feature.column` → population stability index, of a deployment's partitions together."""
     models = dict.fromkeys(model for part in parts for model in part.shifts)
-    return {model: drift_of(part.shifts[model] for part in parts if model in part.shifts) for model in models}
+    by_time = sorted(parts, key=lambda part: part.time)
+    return {model: drift_of(part.shifts[model] for part in by_time if model in part.shifts) for model in models}
 
 
 @dataclass

@@ -7,7 +7,7 @@ it had seen every tick. Where nothing is recorded (an interval that nobody publi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -138,8 +138,11 @@ class Source:
                     found[symbol, interval] = msgspec.json.decode(message.value() or b"", type=AppliedState)
         return found
 
-    def bars(self, interval: Interval) -> dict[str, list[Bar]]:
-        """Return the recorded bars by symbol, as many as windows keep."""
+    def bars(self, interval: Interval, since: Mapping[str, int]) -> dict[str, list[Bar]]:
+        """Return the recorded bars by symbol: as many as windows keep, and all of ticks from `since` (by symbol) on.
+
+        A deployment that was stopped for long predicts at old bars first, with the windows that were theirs.
+        """
         topic, dedup = topics.bars(self.team, self.stream, str(interval)).name, Dedup()
         found: dict[str, list[Bar]] = {}
         if self.existing([topic]):
@@ -148,7 +151,7 @@ class Source:
                 for bar in dedup.fresh(decode_bars(message.value() or b"")):
                     kept = found.setdefault(bar.symbol, [])
                     kept.append(bar)
-                    if len(kept) >= 2 * KEPT_BARS:
+                    if len(kept) >= 2 * KEPT_BARS and bar.last_index < since.get(bar.symbol, bar.last_index + 1):
                         del kept[:KEPT_BARS]
         return found
 
@@ -192,7 +195,8 @@ def read_recorded(
     own, position
         The deployment's states, and the input offset that all of them include; None for a new deployment.
     interval
-        The one at whose bars it predicts: a symbol's window must not begin behind what was predicted of it.
+        The one at whose bars it predicts: a symbol's window must begin no later than the offset that it was predicted
+        up to.
     intervals
         All that are read.
     serves
@@ -222,7 +226,8 @@ def read_recorded(
                 else:
                     begins[symbol] = Begin(NO_BARS, mine.bars[str(one)], predicted)
                     starts.append(position + 1)
-        bars = source.bars(one) if begins else {}
+        since = {symbol: state.bars[str(one)].next_index for symbol, state in own.items() if str(one) in state.bars}
+        bars = source.bars(one, since) if begins else {}
         for symbol, begin in begins.items():
             closed = [bar for bar in bars.get(symbol, []) if bar.ordinal < begin.state.ordinal]
             found.begins[symbol, one] = replace(begin, bars=columns_of(closed)) if closed else begin

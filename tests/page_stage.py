@@ -25,7 +25,9 @@ from lit.streams.codec import encode
 from lit.streams.records import Bar, Prediction, Score, encode_json
 from lit.streams.store_open import open_store
 from lit.streams.tick import TickBlock
+from lit.streams.workspace import Workspace
 from tests.tape import real_ticks
+from tests.training import add_item
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -154,6 +156,8 @@ class Stage:
         self._send(topics.scores(TEAM, DEPLOYMENT), [(encode_json(score), b"IBM.N", None, 0)])
 
     def _deploy(self, name: str, interval: str, models: list[str]) -> None:
+        for model in models:
+            add_item(Workspace(self.services.config.data, TEAM), model)
         body = {"name": name, "output": {"models": models}, "stream": STREAM, "parameters": {"interval": interval}}
         answer = httpx.put(
             f"{self.url}/api/teams/{TEAM}/deployments/{name}",
