@@ -77,6 +77,7 @@ def test_wrong_rules_are_refused_in_a_sentence() -> None:
         ({"drifts": 1}, "drifts"),
         ({"lag": -1}, "lag"),
         ({"accuracy": 55}, "accuracy is 55: it is a share"),
+        ({"scores": 1000}, "scores is 1000: give a number from 1 to 500"),
         ({"calendar": "NOPE"}, "'NOPE' has no calendar"),
     ]
     for address in ("ftp://x", "http://", "http://[", "http://host:port/", "http://host:99999/"):

@@ -162,6 +162,15 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(kafka: str, tmp_pa
             assert process.poll() is None, (tmp_path / "worker.log").read_text()[-2000:]
             time.sleep(0.2)
     assert published(config, MINUTE)["IBM.N"] == goal
+    more = BarsConfig(kafka, "demo", "poison", (MINUTE, SECOND))  # a group of its own, which reads all once more
+    more.create_topics()
+    with worker(more, tmp_path / "worker.log") as process:
+        deadline = time.monotonic() + 60
+        while len(published(more, SECOND)["IBM.N"]) < len(expected("IBM.N", SECOND)) and time.monotonic() < deadline:
+            assert process.poll() is None, (tmp_path / "worker.log").read_text()[-2000:]
+            time.sleep(0.2)
+    assert published(more, SECOND)["IBM.N"] == expected("IBM.N", SECOND)
+    assert published(more, MINUTE)["IBM.N"] == goal
     dead = list(read_messages(kafka, config.dead_topic, 0))
     assert [message.value() for message in dead] == [b"no arrow"]
 

@@ -105,6 +105,24 @@ def test_bars_of_a_new_interval_do_not_say_that_they_are_as_far_as_the_others(
         assert seen.values.tolist() == expected.values.tolist() and len(seen) > 2
 
 
+def test_a_deployment_that_was_stopped_for_long_goes_on_with_the_windows_of_then(
+    kafka: str, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit.serving.recorded.KEPT_BARS", 10)
+    name, items = f"long{random.randrange(10**6)}", market.items
+    recorder = bars_config(kafka, name)
+    recorder.create_topics()
+    early = len(items) // 4
+    send(kafka, recorder.ticks_topic, items[:early], partition=0)
+    served = Served(kafka, market, f"{name}-served", name)
+    send(kafka, recorder.ticks_topic, items[early:], partition=0)
+    take_all(BarPartition(recorder, 0))
+    recorded = published_bars(kafka, recorder.bars_topic(MINUTE))
+    assert max(map(len, recorded.values())) > 5 * 10, "the bars of then were to be out of reach"
+    served.begin()
+    check_served(kafka, market, served.config, served.since)
+
+
 def test_a_symbol_that_was_not_served_before_begins_whole_though_its_bars_are_ahead(kafka: str, market: Market) -> None:
     name, items = f"served{random.randrange(10**6)}", market.items
     recorder = bars_config(kafka, name)
