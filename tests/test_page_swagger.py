@@ -43,11 +43,11 @@ def test_routes_are_shown_and_tried_by_who_is_logged_in(kafka: str, tmp_path: Pa
             routes = page.request.get(f"{url}/api/openapi.json").json()["paths"].values()
             tags = {tag for methods in routes for one in methods.values() for tag in one["tags"]}
             shown: set[str] = set()
-            end = time.monotonic() + 30
+            end = time.monotonic() + 60
             while shown != tags:  # what is far below is drawn when it is scrolled to
                 assert time.monotonic() < end, tags - shown
                 shown |= set(page.locator(".opblock-tag").evaluate_all("all => all.map((one) => one.dataset.tag)"))
-                page.mouse.wheel(0, 500)
+                page.evaluate("scrollBy(0, 500)")
                 page.wait_for_timeout(30)
             page.locator(".auth-wrapper .authorize").first.click()
             page.locator("#auth-bearer-value").fill("no token")
