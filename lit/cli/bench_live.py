@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lit.bench.live import Measured
 
 
 def live(
     rate: Annotated[list[int] | None, typer.Option(help="ticks a second; repeatable")] = None,
-    seconds: Annotated[float, typer.Option(help="how long each rate is measured")] = 8.0,
+    seconds: Annotated[float, typer.Option(help="how long each round is measured")] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, help="how often each rate is measured; the median counts")] = 3,
     symbols: Annotated[int, typer.Option(help="symbols that the ticks are spread over")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -29,14 +33,27 @@ def live(
         kafka(Path(folder), None) as bootstrap,
         processes(bootstrap, symbols) as first,
     ):
-        found = [measure(bootstrap, one, seconds, symbols, first, alone) for one in rate or [1_000, 10_000]]
+        found = [
+            [measure(bootstrap, one, seconds, symbols, first, alone) for _ in range(rounds)]
+            for one in rate or [1_000, 10_000]
+        ]
     if as_json:
-        typer.echo(json.dumps([{**msgspec.to_builtins(one), "ratios": one.ratios} for one in found]))
+        shown = [[{**msgspec.to_builtins(one), "ratios": one.ratios} for one in measured] for measured in found]
+        typer.echo(json.dumps(shown))
         return
-    for one in found:
-        typer.echo(f"{one.rate:,} ticks/s over {symbols} symbols; the model alone {one.model_ms:.1f} ms")
-        for name in ("hop", "bar", "prediction"):
-            measured = getattr(one, name)
-            typer.echo(f"  {name:<12} p50 {measured.p50:8.1f} ms   p99 {measured.p99:8.1f} ms   of {measured.count:,}")
-        for name, ratio in one.ratios.items():
-            typer.echo(f"  {name.replace('_', ' '):<42} {ratio}")
+    for measured in found:
+        _show(measured, symbols)
+
+
+def _show(measured: list[Measured], symbols: int) -> None:
+    from statistics import median
+
+    first = measured[0]
+    typer.echo(f"{first.rate:,} ticks/s over {symbols} symbols; the model alone {first.model_ms:.1f} ms")
+    for name in ("hop", "bar", "prediction"):
+        own = [getattr(one, name) for one in measured]
+        p50, p99 = (median(getattr(one, quantile) for one in own) for quantile in ("p50", "p99"))
+        typer.echo(f"  {name:<12} p50 {p50:8.1f} ms   p99 {p99:8.1f} ms   of {sum(one.count for one in own):,}")
+    for name in first.ratios:
+        ratios = [one.ratios[name] for one in measured]
+        typer.echo(f"  {name.replace('_', ' '):<42} {median(ratios):<5g} ({min(ratios):g} to {max(ratios):g})")
