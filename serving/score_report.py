@@ -6,7 +6,7 @@ Pure: scores in, numbers out. Memory does not grow with the number of scores.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -81,7 +81,8 @@ class Comparison(msgspec.Struct, frozen=True):
     only_champion_right, only_challenger_right
         Bars at which one was right and the other was not.
     mcnemar_p
-        Two-sided exact p of those being equally likely (McNemar 1947).
+        Two-sided exact p of those being equally likely (McNemar 1947). It takes bars for independent, so of many symbols that
+        move together it is too small: `better` goes by the interval.
     brier_difference
         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
     low, high
@@ -174,7 +175,8 @@ class ScoreReports:
         self._recent: dict[str, _Sums] = {}
         self._window: dict[str, deque[tuple[list[float], int] | None]] = {}
         self._others: dict[str, int] = {}
-        self._bars: OrderedDict[tuple[str, int], _Bar] = OrderedDict()
+        self._bars: dict[tuple[str, int], _Bar] = {}
+        self._oldest = -(2**63)
 
     def add(self, score: Score) -> None:
         """Take a score; of one without classes (a regression) there is only the number."""
@@ -192,10 +194,15 @@ class ScoreReports:
         self._start[model].add(probabilities, came)
         recent.add(probabilities, came)
         said = int(right(probabilities, came)), squared_error(probabilities, came, len(probabilities) == 2)
-        bar = self._bars.setdefault((score.symbol, score.ordinal), _Bar(from_iso(score.bar_start)))
-        bar.said[model] = said
-        if len(self._bars) > COMPARED:
-            self._bars.popitem(last=False)
+        if (start := from_iso(score.bar_start)) >= self._oldest:
+            self._bars.setdefault((score.symbol, score.ordinal), _Bar(start)).said[model] = said
+        if len(self._bars) > 2 * COMPARED:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep the latest bars by time: one model's topic may be read long before another's."""
+        kept = sorted(self._bars.items(), key=lambda item: item[1].start)[-COMPARED:]
+        self._bars, self._oldest = dict(kept), kept[0][1].start
 
     def recent(self, model: str) -> Measures:
         """Return a model's measures of the last scores."""
@@ -226,7 +233,7 @@ class ScoreReports:
     def compare(self, champion: str, challenger: str) -> Comparison:
         """Compare two models on the bars that both were scored at."""
         bars = [bar for bar in self._bars.values() if {champion, challenger} <= bar.said.keys()]
-        bars.sort(key=lambda bar: bar.start)
+        bars = sorted(bars, key=lambda bar: bar.start)[-COMPARED:]
         both = [(bar.said[champion], bar.said[challenger]) for bar in bars]
         return paired(champion, challenger, both, [bar.start for bar in bars])
 

@@ -203,3 +203,15 @@ def test_partitions_of_one_symbol_each_are_compared_with_the_asset_of_all_togeth
     by_hand = (0.75 - 0.5) * math.log(0.75 / 0.5) + (0.25 - 0.5) * math.log(0.25 / 0.5)
     shift = Shift([50, 50], [300, 100], 400)
     assert drift_of([{"a": shift}])["a"] == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_models_whose_topics_are_read_one_after_the_other_are_compared_on_their_latest_bars(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lit.serving.score_report.COMPARED", 20)
+    reports = ScoreReports()
+    for model in ("one", "two"):
+        for ordinal in range(90):
+            reports.add(score(ordinal, [0.9 if model == "one" or ordinal < 75 else 0.1], [1.0], model))
+    found = reports.compare("one", "two")
+    assert found.bars == 20 and found.only_champion_right == 15
