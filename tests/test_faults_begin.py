@@ -16,6 +16,7 @@ from lit.features.intervals import Interval
 from lit.processors.bar_partition import BarPartition
 from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import TransactionalPartition, read_messages
+from lit.serving.partition import DeploymentPartition
 from lit.serving.recorded import Source
 from lit.streams.tick import TickBlock
 from tests.fault_worker import BARS_ONLY, bars_config
@@ -119,6 +120,33 @@ def test_a_deployment_that_was_stopped_for_long_goes_on_with_the_windows_of_then
     take_all(BarPartition(recorder, 0))
     recorded = published_bars(kafka, recorder.bars_topic(MINUTE))
     assert max(map(len, recorded.values())) > 5 * 10, "the bars of then were to be out of reach"
+    served.begin()
+    check_served(kafka, market, served.config, served.since)
+
+
+def test_a_restart_that_is_killed_on_its_way_predicts_nothing_twice(
+    kafka: str, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"lowered{random.randrange(10**6)}"
+    recorder = bars_config(kafka, name)
+    recorder.create_topics()
+    served = Served(kafka, market, f"{name}-served", name)
+    send(kafka, recorder.ticks_topic, market.items, partition=0)
+    served.take(10**9)  # predicted, and no progress recorded but with the predictions
+    apply, groups = DeploymentPartition._apply, 0
+
+    def die_at_the_third(partition: DeploymentPartition, arrivals: Any) -> None:
+        nonlocal groups
+        apply(partition, arrivals)
+        groups += 1
+        if groups == 3:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr("lit.serving.partition.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("lit.serving.partition.GROUP_MESSAGES", 5)
+        patch.setattr(DeploymentPartition, "_apply", die_at_the_third)
+        served.begin()
     served.begin()
     check_served(kafka, market, served.config, served.since)
 
