@@ -42,8 +42,13 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
     async def followed(partition: BarPartition) -> None:
         """Write what became due while others were written."""
         async with lock:
-            if partition.due and partition.idle and partitions.get(partition.number) is partition:
-                await commit(partition)
+            if partitions.get(partition.number) is partition:
+                await commit_due(partition)
+
+    async def commit_due(partition: BarPartition) -> None:
+        """Begin to write what is due, unless something is being written: it follows that, and nobody waits for it."""
+        if partition.due and partition.idle:
+            await commit(partition)
 
     async def commit(partition: BarPartition) -> None:
         """Begin to write what is due, once the group before is written; meanwhile the next is taken."""
@@ -61,8 +66,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
             if partition.full:
                 await commit(partition)
         partition.taken(event)
-        if partition.due and partition.idle:  # else it follows what is being written, which nobody waits for here
-            await commit(partition)
+        await commit_due(partition)
 
     async def body(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -79,8 +83,7 @@ def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _tick
                 await asyncio.sleep(_LOOK_SECONDS)
                 async with lock:
                     for partition in partitions.values():
-                        if partition.due and partition.idle:
-                            await commit(partition)
+                        await commit_due(partition)
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -53,8 +53,7 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
                         latest = Found(one, partition)
                     break
     if latest is None:
-        what = "".join([f" of {symbol}" if symbol else "", f" by {model!r}" if model else ""])
-        raise MissingPredictionError(f"deployment {config.name!r} has predicted nothing{what} yet")
+        raise MissingPredictionError(f"deployment {config.name!r} has predicted nothing{_whose(symbol, model)} yet")
     return latest
 
 
@@ -89,12 +88,16 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
                 elif symbol and model and one.index < index:
                     break
     if not found:
-        what = "".join([f" of {symbol}" if symbol else "", f" by {model!r}" if model else ""])
-        raise MissingPredictionError(f"deployment {config.name!r} has no prediction at index {index}{what}")
+        whose = _whose(symbol, model)
+        raise MissingPredictionError(f"deployment {config.name!r} has no prediction at index {index}{whose}")
     if len(found) > 1:
         names = ", ".join(f"{one} of {its}" for one, its in sorted(found))
         raise UserError(f"deployment {config.name!r} has several predictions at index {index}: choose of {names}")
     return next(iter(found.values()))
+
+
+def _whose(symbol: str | None, model: str | None) -> str:
+    return (f" of {symbol}" if symbol else "") + (f" by {model!r}" if model else "")
 
 
 def recorded_bars(

@@ -6,6 +6,7 @@ that a user gives stays in the memory of the page.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
@@ -60,16 +61,21 @@ def swagger_router(path: str, title: str) -> APIRouter:
     def page() -> HTMLResponse:
         return HTMLResponse(text)
 
-    def add(name: str, content: str | bytes, kind: str) -> None:
+    def add(name: str, kind: str, read: Callable[[str], str | bytes]) -> None:
         @router.get(f"{path.rpartition('/')[0]}/swagger/{name}")
         def file() -> Response:
-            return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+            return Response(read(name), media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
-    add("start.js", _START, "text/javascript")
+    add("start.js", "text/javascript", lambda _: _START)
     for name, kind in (
         ("swagger-ui-bundle.js", "text/javascript"),
         ("swagger-ui.css", "text/css"),
         ("favicon-32x32.png", "image/png"),
     ):
-        add(name, files(_PACKAGE).joinpath(name).read_bytes(), kind)
+        add(name, kind, _installed)
     return router
+
+
+def _installed(name: str) -> bytes:
+    """Read a file of the package when it is asked for: they are over a megabyte, and few servers are asked."""
+    return files(_PACKAGE).joinpath(name).read_bytes()

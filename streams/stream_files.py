@@ -69,9 +69,8 @@ def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
         checked = form.check(parameters)
     except UserError as error:
         raise UserError(f"stream {name!r}, adapter {stream.adapter.name!r}: {error}") from None
-    empty = {key: value for key, value in parameters.items() if left_out(value)}
-    given = {**checked, **empty}
-    given = {key: given[key] for key in parameters if given[key] is not None and given[key] != ""}
+    kept = {key: value for key, value in parameters.items() if value is not None and value != ""}
+    given = {key: value if left_out(value) else checked[key] for key, value in kept.items()}
     stream = msgspec.structs.replace(stream, parameters=given)
     save_stream(workspace, name, stream)
     return stream

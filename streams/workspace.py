@@ -50,3 +50,7 @@ class Workspace:
     def path(self, *parts: str) -> Path:
         """Return a path inside the team's folder; each part is a checked name."""
         return self.root.joinpath(*(checked_name(part) for part in parts))
+
+    def names(self, folder: str) -> list[str]:
+        """Return what a folder's JSON files define, by name (`streams`, `preview`); hidden ones are no definitions."""
+        return sorted(path.stem for path in self.path(folder).glob("[!.]*.json"))

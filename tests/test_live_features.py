@@ -52,6 +52,12 @@ def published(kafka: str, team: str = "live") -> dict[str, list[dict[str, object
     return found
 
 
+def morning(symbol: str) -> tuple[TickBlock, list[TickBlock]]:
+    """A day's first 20,000 ticks, whole and in blocks."""
+    tape = real_ticks(symbol, 1).slice(0, 20_000)
+    return tape, [tape.slice(at, at + 256) for at in range(0, 20_000, 256)]
+
+
 def send(kafka: str, blocks: list[TickBlock], team: str = "live") -> None:
     sender = producer(kafka)
     for block in blocks:
@@ -161,8 +167,7 @@ def test_the_server_keeps_the_features_that_a_streams_file_names_published(kafka
     assert wanted("small").returncode == 0
     config = live_features(workspace, "feed", "small", kafka)
     config.create_topics()
-    tape = real_ticks("IBM.N", 1).slice(0, 20_000)
-    blocks = [tape.slice(at, at + 256) for at in range(0, 20_000, 256)]
+    tape, blocks = morning("IBM.N")
     expected = FeatureEngine("IBM.N", load_features(workspace, ["per_minute"])).feed(tape).index.tolist()
 
     def count() -> int:
@@ -195,8 +200,7 @@ def test_a_newer_build_s_features_take_over_behind_what_is_published(kafka: str,
     first = built(workspace)
     save_stream(workspace, "feed", Stream(AdapterName("replay"), {"paths": [path]}, features=["small"], enabled=False))
     live_features(workspace, "feed", "small", kafka).create_topics()
-    tape = real_ticks("IBM.N", 1).slice(0, 20_000)
-    blocks = [tape.slice(at, at + 256) for at in range(0, 20_000, 256)]
+    tape, blocks = morning("IBM.N")
     expected = FeatureEngine("IBM.N", load_features(workspace, ["per_minute", "bars"])).feed(tape).index.tolist()
 
     def vectors() -> list[dict[str, Any]]:

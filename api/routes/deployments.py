@@ -27,6 +27,7 @@ from lit.api.schemas import (
     answers,
 )
 from lit.api.services import Services
+from lit.api.workers import WorkerStatus
 from lit.features.intervals import Interval
 from lit.serving.choice import deploy, promote, withdraw
 from lit.serving.health import drift_by_model
@@ -122,8 +123,7 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
         file = definitions.read(services.workspace(team), DeploymentFile, name)
         worker = services.status_of(services.server_of(team, name, file))
         with monitor.lock:
-            found = _health(name, worker.status if worker else "stopped", monitor.of(team, name))
-        return _json(msgspec.structs.replace(found, last_error=worker.last_error if worker else None))
+            return _json(_health(name, worker, monitor.of(team, name)))
 
     @routes.get("/{name}/report", responses=answers(DeploymentReport))
     @needs(Role.VIEWER)
@@ -205,7 +205,7 @@ def _view(services: Services, team: str, name: str, file: DeploymentFile) -> Dep
     )
 
 
-def _health(name: str, status: str, watched: Watched | None) -> DeploymentHealth:
+def _health(name: str, worker: WorkerStatus | None, watched: Watched | None) -> DeploymentHealth:
     parts = watched.alive(time.time()) if watched else []
     made: dict[str, int] = {}
     for part in parts:
@@ -213,7 +213,8 @@ def _health(name: str, status: str, watched: Watched | None) -> DeploymentHealth
             made[model] = made.get(model, 0) + count
     return DeploymentHealth(
         name=name,
-        status=status,
+        status=worker.status if worker else "stopped",
+        last_error=worker.last_error if worker else None,
         partitions=len(parts),
         lag=sum(part.lag for part in parts),
         latency_ms_p50=max((p.latency_ms_p50 for p in parts if p.latency_ms_p50 is not None), default=None),

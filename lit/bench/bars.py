@@ -104,11 +104,12 @@ def numpy_bars(block: TickBlock) -> Float64Array:
 
 def faust_events(bootstrap: str, ticks: int, source: str = EVENTS) -> Timed:
     """A Faust agent that takes a JSON event a tick and keeps the open bar in a dict, as tutorials do."""
+    folder = tempfile.TemporaryDirectory(prefix="lit-bench-")  # Faust makes a data folder, used or not
     app = faust.App(
         "bench-events",
         broker=f"kafka://{bootstrap}",
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="lit-bench-"),
+        datadir=folder.name,
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,

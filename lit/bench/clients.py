@@ -109,9 +109,10 @@ def measure(
     tell
         Takes a line for each step.
     """
+    tell("lit up is starting")
     with lit_up(data) as server:
-        tell("lit up is starting")
-        found = _address(data, server)
+        found = running_server(data)
+        assert found is not None
         feed = _Feed(EmbeddedBroker(data).running() or "")
         feed.history()
         process = psutil.Process(server.pid)
@@ -184,15 +185,6 @@ class _Feed:
     def _flush(self) -> None:
         if self._sender.flush(30):
             raise FaultError("the benchmark's broker takes no bars")
-
-
-def _address(data: Path, server: subprocess.Popen[bytes]) -> tuple[str, str]:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (found := running_server(data)) is None:
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise FaultError("`lit up` of the benchmark did not start, or ended")
-        time.sleep(0.1)
-    return found
 
 
 def _kafka_clients(process: psutil.Process) -> int:

@@ -19,9 +19,10 @@ from lit.streams.errors import FaultError
 from lit.streams.store_open import open_store, running_server
 
 TEAM, STREAM = "bench", "tape"
-#: How often memory is looked at, and how long a tape may take.
+#: How often memory is looked at, and how long a tape, and the start before it, may take.
 _EVERY_SECONDS = 0.1
 _PATIENCE_SECONDS = 1200.0
+_START_SECONDS = 180.0
 
 
 def peaks(data: Path, file: Path, ticks: int) -> Counter[str]:
@@ -36,13 +37,10 @@ def peaks(data: Path, file: Path, ticks: int) -> Counter[str]:
     largest: Counter[str] = Counter()
     with lit_up(data) as server:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not running_server(data):
-            _check(server, deadline)
-            time.sleep(_EVERY_SECONDS)
         with open_store(data, None) as stores:
             store = stores.team(TEAM)
             while store.count(STREAM) < ticks:
-                _check(server, deadline)
+                _check(server, deadline, "the tape was not in the store in time")
                 for _ in range(10):
                     largest |= _memory(server.pid)
                     time.sleep(_EVERY_SECONDS)
@@ -51,23 +49,27 @@ def peaks(data: Path, file: Path, ticks: int) -> Counter[str]:
 
 @contextlib.contextmanager
 def lit_up(data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield `lit up` over an empty data root, in a process of its own with its own broker and store."""
+    """Yield `lit up` over an empty data root once it runs, in a process of its own with its own broker and store."""
     environment = {**os.environ, "LIT_DATA": str(data), "LIT_PORT": "0", "LIT_LOG_LEVEL": "WARNING"}
     for name in ("LIT_KAFKA", "LIT_CLICKHOUSE"):
         environment.pop(name, None)
     server = subprocess.Popen([sys.executable, "-m", "lit.cli", "up"], env=environment, stdout=subprocess.DEVNULL)
     try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not running_server(data):
+            _check(server, deadline, "`lit up` of the benchmark did not start")
+            time.sleep(_EVERY_SECONDS)
         yield server
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)
 
 
-def _check(server: subprocess.Popen[bytes], deadline: float) -> None:
+def _check(server: subprocess.Popen[bytes], deadline: float, late: str) -> None:
     if server.poll() is not None:
         raise FaultError(f"`lit up` of the benchmark ended with code {server.returncode}")
     if time.monotonic() > deadline:
-        raise FaultError(f"the tape was not in the store after {_PATIENCE_SECONDS:.0f} s")
+        raise FaultError(late)
 
 
 def _memory(server: int) -> Counter[str]:

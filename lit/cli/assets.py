@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.streams.store import TickStore
     from lit.streams.workspace import Workspace
@@ -51,7 +53,7 @@ def list_assets(team: Team = "demo", as_json: AsJson = False) -> None:
     """List the assets: promoted (by whom), queued, or moved by hand."""
     from lit.trainer.promotions import statuses
 
-    found = statuses(_workspace(team))
+    found = statuses(workspace_of(team))
     if as_json:
         return _json(found)
     if not found:
@@ -66,7 +68,7 @@ def show(schema: Schema, team: Team = "demo", queue: Queue = False, as_json: AsJ
     from lit.trainer.promotions import history
     from lit.trainer.promotions import status as status_of
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found, records = status_of(workspace, schema), history(workspace, schema)
     with _open(workspace, schema, "train", queue) as part:
         features = {
@@ -107,7 +109,7 @@ def sample(
 
     if index is not None and (shuffle or seed is not None):
         raise UserError(f"--index {index} names a sample, --shuffle or --seed draw one: give one of them")
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     with _open(workspace, schema, part.value, queue) as opened:
         drawn = index if index is not None else random_number(opened, secrets.randbits(32) if seed is None else seed)
         found = sample_of(opened, drawn)
@@ -128,7 +130,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Audit an asset: statistics, drift, duplicates, leaks into the test span; kept beside it as audit.json."""
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = _audited(_version(workspace, schema, queue))
     if as_json:
         return _json(found)
@@ -144,7 +146,7 @@ def promote(schema: Schema, note: Note = "", by: By = "", team: Team = "demo", a
     """Put the queued version into production, where trainings find it; its content is verified first."""
     from lit.trainer import promotions
 
-    record = promotions.promote(_workspace(team), schema, by or getpass.getuser(), note)
+    record = promotions.promote(workspace_of(team), schema, by or getpass.getuser(), note)
     if as_json:
         return _json(record)
     replaced = f", in place of {record.replaces['train'][:19]}…" if record.replaces else ""
@@ -158,7 +160,7 @@ def demote(schema: Schema, note: Note = "", by: By = "", team: Team = "demo", as
     """Take an asset out of production, back into its queue; trainings that read it go on."""
     from lit.trainer import promotions
 
-    record = promotions.demote(_workspace(team), schema, by or getpass.getuser(), note)
+    record = promotions.demote(workspace_of(team), schema, by or getpass.getuser(), note)
     return _json(record) if as_json else typer.echo(f"asset {schema!r} is demoted by {record.by}: it is in its queue")
 
 
@@ -169,7 +171,7 @@ def verify(schema: Schema, team: Team = "demo", queue: Queue = False, as_json: A
     """
     from lit.trainer.promotions import verify as verified
 
-    found = verified(_workspace(team), schema, "queue" if queue else None)
+    found = verified(workspace_of(team), schema, "queue" if queue else None)
     if as_json:
         _json(found)
     else:
@@ -246,10 +248,3 @@ def _json(value: Any) -> None:
     import msgspec
 
     typer.echo(msgspec.json.encode(value).decode())
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)

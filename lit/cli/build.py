@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.processors.build import BuildSummary
     from lit.processors.progress import BuildProgress, BuildView
@@ -123,7 +125,7 @@ def stop(build: Build, team: Team = "demo") -> None:
     """Stop a running build; `lit build resume` goes on later."""
     from lit.processors.progress import find_build, stop_build
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     number = find_build(workspace, build)
     stop_build(workspace, number)
     typer.echo(f"build {number} is stopping; `lit build resume {number}` goes on where it is")
@@ -135,7 +137,7 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
 
     from lit.processors.progress import list_builds
 
-    views = list_builds(_workspace(team))
+    views = list_builds(workspace_of(team))
     if as_json:
         typer.echo(msgspec.json.encode(views).decode())
         return
@@ -149,7 +151,7 @@ def show(build: Build, team: Team = "demo", as_json: AsJson = False) -> None:
 
     from lit.processors.progress import find_build, view_build
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     view = view_build(workspace, find_build(workspace, build))
     if as_json:
         typer.echo(msgspec.json.encode(view).decode())
@@ -176,7 +178,7 @@ def log(
 
     from lit.processors.progress import find_build, log_tail, view_build
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     number = find_build(workspace, build)
     text, at = log_tail(workspace, number, lines)
     typer.echo(text, nl=False)
@@ -195,7 +197,7 @@ def diff(before: Build, after: Build, team: Team = "demo", as_json: AsJson = Fal
     from lit.processors.launch import build_differences
     from lit.processors.progress import find_build
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     numbers = [find_build(workspace, name) for name in (before, after)]
     tell_changes(build_differences(workspace, *numbers), as_json)
 
@@ -210,7 +212,7 @@ def clean(
 
     from lit.processors import cleanup
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = [cleanup.clean(workspace, name) for name in schemas] if schemas else cleanup.kept_chunks(workspace)
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
@@ -219,13 +221,6 @@ def clean(
         typer.echo(f"{one.schema}: {one.bytes / 1e6:,.1f} MB in {one.files:,} files {'freed' if schemas else 'kept'}")
     if not found:
         typer.echo("nothing is kept")
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
 
 
 def _drive(
@@ -237,7 +232,7 @@ def _drive(
     from lit.settings import Settings
     from lit.streams.broker import kafka
 
-    settings, workspace = Settings(), _workspace(team)
+    settings, workspace = Settings(), workspace_of(team)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with kafka(settings.data, settings.kafka) as bootstrap, _shown() as show, _announced(bootstrap, team, name) as tell:
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lit.cli.deploy_view import Name, Team, list_all, log, names_of, show, workspace_of
+from lit.cli.deploy_view import Name, Team, list_all, log, show
 from lit.cli.server import ask
+from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment
@@ -76,7 +77,7 @@ def item(
     workspace = workspace_of(team)
     vault.load(workspace, model)
     wanted = name or model
-    if wanted in names_of(workspace):
+    if wanted in workspace.names("preview"):
         found = load_deployment(workspace, wanted)
         bars = found.stream, found.parameters.interval
         if (stream or bars[0], bars[1] if interval is None else _interval(interval)) != bars:
@@ -90,7 +91,7 @@ def item(
                 f"`lit deploy set {wanted!r} --ticker` changes that"
             )
     elif stream is None:
-        known = ", ".join(names_of(workspace)) or "none yet"
+        known = ", ".join(workspace.names("preview")) or "none yet"
         raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
     else:
         _check_stream(workspace, stream)
@@ -114,7 +115,7 @@ def create(
     from lit.streams.errors import UserError
 
     workspace = workspace_of(team)
-    if name in names_of(workspace):
+    if name in workspace.names("preview"):
         raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
     _check_stream(workspace, stream)
     _check_items(workspace, [*(model or []), *(shadow or [])])
@@ -198,7 +199,7 @@ def _check_stream(workspace: Workspace, stream: str) -> None:
     try:
         known = [one["name"] for one in ask("GET", f"/teams/{workspace.team}/streams")]
     except LitError:
-        known = sorted(path.stem for path in workspace.path("streams").glob("[!.]*.json"))
+        known = workspace.names("streams")
     if stream not in known:
         raise UserError(
             f"team {workspace.team!r} has no stream {stream!r} (there are: {', '.join(known) or 'none yet'})"

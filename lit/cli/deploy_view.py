@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lit.cli.server import ask, refuse, server
+from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment
-    from lit.streams.workspace import Workspace
 
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
@@ -28,7 +28,7 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
     workspace = workspace_of(team)
     found: dict[str, Deployment] = {}
     broken: dict[str, str] = {}
-    for name in names_of(workspace):
+    for name in workspace.names("preview"):
         try:
             found[name] = load_deployment(workspace, name)
         except LitError as error:
@@ -115,19 +115,6 @@ def log(
         raise FaultError(f"LIT at {url} does not answer: {error}") from error
     except KeyboardInterrupt:
         return None
-
-
-def workspace_of(team: str) -> Workspace:
-    """Return a team's workspace."""
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
-
-
-def names_of(workspace: Workspace) -> list[str]:
-    """Return the names of a team's deployments."""
-    return sorted(path.stem for path in workspace.path("preview").glob("[!.]*.json"))
 
 
 def _ended(status: str, error: str | None) -> str | None:

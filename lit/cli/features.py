@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace
 
@@ -41,7 +43,7 @@ def list_features(team: Team = "demo", as_json: AsJson = False) -> None:
     from lit.features.library import feature_names, read_feature
     from lit.features.saving import kept_verdict
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = [
         {**read_feature(workspace, name), "verdict": (kept_verdict(workspace, name) or {}).get("kind")}
         for name in feature_names(workspace)
@@ -62,7 +64,7 @@ def list_scripts(team: Team = "demo", as_json: AsJson = False) -> None:
     from lit.features.scripts import ScriptError, read_outline
 
     found = []
-    for name, (plugin, path) in script_files(_workspace(team)).items():
+    for name, (plugin, path) in script_files(workspace_of(team)).items():
         try:
             summary = read_outline(path).summary
         except ScriptError as error:
@@ -84,7 +86,7 @@ def show(
     """Show a script's parameters, columns and, if asked, source."""
     from lit.features.library import find_outline
 
-    outline = find_outline(_workspace(team), script)
+    outline = find_outline(workspace_of(team), script)
     if as_json:
         return _json(
             {
@@ -122,7 +124,7 @@ def test(
     from lit.features.sandbox import SandboxError
     from lit.features.saving import tried
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     script, params = _script(workspace, name, param)
     with _dataset(workspace, adapter, on, project) as (data, length):
         index = random.randrange(length) if index is None else index
@@ -156,7 +158,7 @@ def judge(
     from lit.features.library import feature_names, read_feature
     from lit.features.saving import judged, keep_judged
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     verdicts = []
     with _tapes(workspace, adapter, on) as tapes:
         for name in names or feature_names(workspace):
@@ -183,7 +185,7 @@ def save(
     """Judge a script with these parameters and save it as a named feature."""
     from lit.features.saving import save_judged
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     with _tapes(workspace, adapter, on) as tapes:
         verdict = save_judged(workspace, name, script, _pairs(param), tapes)
     _tell(verdict)
@@ -199,7 +201,7 @@ def put(
     from lit.features.library import script_path
     from lit.features.saving import save_script_judged
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     _, verdicts = save_script_judged(workspace, name, file.read_text(encoding="utf-8"))
     for verdict in verdicts:
         _tell(verdict)
@@ -214,7 +216,7 @@ def versions(
 
     from lit.features import versions as kept
 
-    found = kept.versions(_workspace(team), script)
+    found = kept.versions(workspace_of(team), script)
     if as_json:
         return _json([asdict(one) for one in found])
     for one in found:
@@ -231,7 +233,7 @@ def diff(
     """Show what changed from one version of a script to another."""
     from lit.features import versions as kept
 
-    typer.echo(kept.diff(_workspace(team), script, before, after), nl=False)
+    typer.echo(kept.diff(workspace_of(team), script, before, after), nl=False)
 
 
 def delete(
@@ -242,15 +244,8 @@ def delete(
     """Delete a feature, or a script, that nothing uses."""
     from lit.features import versions as kept
 
-    (kept.delete_script if script else kept.delete_feature)(_workspace(team), name)
+    (kept.delete_script if script else kept.delete_feature)(workspace_of(team), name)
     typer.echo(f"deleted: {name}")
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
 
 
 def _pairs(param: list[str] | None) -> dict[str, str]:

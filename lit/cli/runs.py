@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
-    from lit.streams.workspace import Workspace
     from lit.trainer.runfolder import RunFolder
 
 Team = Annotated[str, typer.Option(help="the team")]
@@ -214,11 +215,3 @@ def kafka() -> str | None:
 
     settings = Settings()
     return settings.kafka or EmbeddedBroker(settings.data).running()
-
-
-def workspace_of(team: str) -> Workspace:
-    """Return the team's folders under the configured data root."""
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)

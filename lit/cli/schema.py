@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.features.schema_check import Change
-    from lit.streams.workspace import Workspace
 
 Team = Annotated[str, typer.Option(help="the team")]
 Name = Annotated[str, typer.Argument(help="name of the schema")]
@@ -42,7 +43,7 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
     from lit.features.schema import load_schema
     from lit.features.schema_check import schema_names
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = [load_schema(workspace, name) for name in schema_names(workspace)]
     if as_json:
         _print(found)
@@ -58,7 +59,7 @@ def show(name: Name, team: Team = "demo") -> None:
     """Print a schema as JSON."""
     from lit.features.schema import load_schema
 
-    _print(load_schema(_workspace(team), name))
+    _print(load_schema(workspace_of(team), name))
 
 
 def create(
@@ -95,7 +96,7 @@ def create(
         schema = msgspec.convert(fields, Schema)
     except msgspec.ValidationError as error:
         raise UserError(f"schema {name!r}: {error}") from None
-    save_checked(_workspace(team), schema)
+    save_checked(workspace_of(team), schema)
     typer.echo(f"schema {name!r} is saved; `lit build {name}` builds it")
 
 
@@ -103,7 +104,7 @@ def copy(name: Name, to: Annotated[str, typer.Argument(help="name of the copy")]
     """Save a schema under another name."""
     from lit.features.schema_check import copy_schema
 
-    copy_schema(_workspace(team), name, to)
+    copy_schema(workspace_of(team), name, to)
     typer.echo(f"schema {name!r} is copied to {to!r}")
 
 
@@ -117,7 +118,7 @@ def diff(
     from lit.features.schema import load_schema
     from lit.features.schema_check import differences
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     tell_changes(differences(load_schema(workspace, before), load_schema(workspace, after)), as_json)
 
 
@@ -126,7 +127,7 @@ def check(name: Name, team: Team = "demo") -> None:
     from lit.features.schema import load_schema
     from lit.features.schema_check import problems
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = problems(workspace, load_schema(workspace, name))
     for sentence in found:
         typer.echo(sentence)
@@ -139,7 +140,7 @@ def delete(name: Name, team: Team = "demo") -> None:
     """Delete a schema; builds and assets made of it stay."""
     from lit.features.schema import load_schema, schema_path
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     load_schema(workspace, name)
     schema_path(workspace, name).unlink()
 
@@ -166,13 +167,6 @@ def _split(text: str) -> dict[str, Any]:
         return {"kind": kind, "value": float(fraction), "seed": int(seed or 0)}
     except ValueError:
         raise UserError(f"split {text!r} is none: date=2024-01-01, random=0.2, random=0.2,7 or end=0.2") from None
-
-
-def _workspace(team: str) -> Workspace:
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
 
 
 def _print(value: Any) -> None:

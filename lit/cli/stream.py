@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.stream_view import Name, Team, adapters, gaps, list_all, show, workspace_of
+from lit.cli.stream_view import Name, Team, adapters, gaps, list_all, show
+from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.streams.live import Stream

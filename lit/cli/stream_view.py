@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.cli.workspace import workspace_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -60,9 +62,9 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
 
     workspace = workspace_of(team)
     found, broken = {}, []
-    for path in sorted(workspace.path("streams").glob("[!.]*.json")):
+    for name in workspace.names("streams"):
         try:
-            found[path.stem] = _seen(workspace, path.stem)
+            found[name] = _seen(workspace, name)
         except UserError as error:  # one file that was changed by hand must not hide the others
             broken.append(str(error))
     for sentence in broken:
@@ -130,14 +132,6 @@ def stream_sentence(data: Path, worker: str) -> str | None:
         return _sentence(*_seen(Workspace(data, team), name))
     except UserError:
         return None
-
-
-def workspace_of(team: str) -> Workspace:
-    """Return a team's workspace."""
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
-
-    return Workspace(Settings().data, team)
 
 
 def _seen(workspace: Workspace, name: str) -> tuple[Stream, Health | None]:

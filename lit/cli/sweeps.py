@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.runs import kafka, workspace_of
+from lit.cli.runs import kafka
+from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace

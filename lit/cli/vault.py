@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.runs import find_run, workspace_of
+from lit.cli.runs import find_run
+from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.trainer.vault import VaultItem

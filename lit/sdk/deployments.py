@@ -30,8 +30,7 @@ def deployments(team: str) -> dict[str, dict[str, Any]]:
     from lit.serving.opening import load_deployment
 
     workspace = Workspace(Settings().data, team)
-    names = sorted(path.stem for path in workspace.path("preview").glob("[!.]*.json"))
-    found = {name: msgspec.to_builtins(load_deployment(workspace, name)) for name in names}
+    found = {name: msgspec.to_builtins(load_deployment(workspace, name)) for name in workspace.names("preview")}
     for one in found.values():
         one["alerts"].pop("secret", None)
     return found
@@ -91,7 +90,7 @@ def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None
 
     settings = Settings()
     if not Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json").is_file():
-        known = sorted(path.stem for path in Workspace(settings.data, team).path("preview").glob("[!.]*.json"))
+        known = Workspace(settings.data, team).names("preview")
         raise UserError(f"team {team!r} has no deployment {deployment!r} (there are: {', '.join(known) or 'none yet'})")
     with kafka(settings.data, settings.kafka) as bootstrap:
         topic = topics.predictions(team, deployment)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def streams(team: str) -> list[str]:
     """Return the names of a team's streams."""
-    return sorted(path.stem for path in Workspace(Settings().data, team).path("streams").glob("[!.]*.json"))
+    return Workspace(Settings().data, team).names("streams")
 
 
 def symbols(team: str, stream: str) -> dict[str, int]:
