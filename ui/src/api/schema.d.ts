@@ -2779,7 +2779,8 @@ export interface components {
          *     only_champion_right, only_challenger_right
          *         Bars at which one was right and the other was not.
          *     mcnemar_p
-         *         Two-sided exact p of those being equally likely (McNemar 1947).
+         *         Two-sided exact p of those being equally likely (McNemar 1947). It takes bars for independent, so of many
+         *         symbols that move together it is too small: `better` goes by the interval.
          *     brier_difference
          *         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
          *     low, high
