@@ -33,28 +33,13 @@ STOP_SECONDS = 10.0
 BUFFERED_BATCHES = 4
 #: A partition's share of a fetch: some twenty blocks. A larger message comes all the same, alone (KIP-74).
 FETCH_BYTES = 4 * 1024 * 1024
-#: How long a fetch may wait for data. A partition that got data meanwhile waits as long if it is not in that fetch
-#: (one is under way at a time for each broker), so Faust's own 1.5 s would hold it up.
-FETCH_WAIT_MS = 50
 #: How long a thread that computes keeps the interpreter from those that move messages; Python's own is 5 ms, and a
 #: message passes several threads. With a tenth of it predictions came a tenth sooner at the median.
 SWITCH_SECONDS = 0.0005
 
 
-class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts; Faust has no setting for it
-        return consumer
-
-
-class _Consumer(BatchConsumer):
-    def _new_consumer_thread(self) -> Any:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-
 class _Transport(aiokafka.Transport):  # type: ignore[misc]
-    Consumer = _Consumer
+    Consumer = BatchConsumer
 
 
 class _NoTables(TableManager):  # type: ignore[misc]

@@ -2,15 +2,27 @@
 
 Faust's way from the consumer to the agent costs 0.1 ms a message, which is more than the work on a tick that comes
 alone. So a batch is one Faust message: its offset is that of its last record, and acknowledging it acknowledges all.
+
+A fetch costs several times that, whatever it brings, in every worker and in the broker. What comes after a quiet moment
+is fetched at once; in a steady flow fetches are `GATHER_SECONDS` apart, else they would be as many as the cores bear.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from faust.transport.drivers import aiokafka
 from faust.types.tuples import ConsumerMessage
+
+#: How long a fetch may wait for data. A partition that got data meanwhile waits as long if it is not in that fetch
+#: (one is under way at a time for each broker), so Faust's own 1.5 s would hold it up.
+FETCH_WAIT_MS = 50
+#: Time between a fetch that brought something and the next one. At a thousand ticks a second, workers of two cores took
+#: half the CPU with it, and predictions came in half the time at the median; twice as much gains little more.
+GATHER_SECONDS = 0.02
 
 
 class Batch(ConsumerMessage):  # type: ignore[misc]
@@ -35,8 +47,41 @@ class Batch(ConsumerMessage):  # type: ignore[misc]
         return records
 
 
+class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when the consumer starts; Faust has no setting for it
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        _pace(self._consumer._fetcher)
+
+
+def _pace(fetcher: Any) -> None:
+    """Let a fetcher rest after each fetch that brought something."""
+    fetch = fetcher._proc_fetch_request
+    rested = 0.0
+
+    async def paced(*request: Any) -> bool:
+        nonlocal rested
+        try:
+            await asyncio.sleep(max(0.0, rested - time.monotonic()))
+        except asyncio.CancelledError:  # the partitions were taken away: the fetcher expects no error then
+            return False
+        found = bool(await fetch(*request))
+        if found:
+            rested = time.monotonic() + GATHER_SECONDS
+        return found
+
+    fetcher._proc_fetch_request = paced
+
+
 class BatchConsumer(aiokafka.Consumer):  # type: ignore[misc]
     """Hands fetches over whole."""
+
+    def _new_consumer_thread(self) -> Any:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Batch]]:
         """Yield what was fetched, a batch a partition."""

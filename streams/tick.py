@@ -30,6 +30,8 @@ TICK_SCHEMA = pa.schema(
     ]
 )
 
+_NO_TEXTS = pa.array([], pa.utf8())
+
 #: A watermark with this time says: the sequence ends here, no tick follows.
 END_OF_TIME = np.iinfo(np.int64).max
 
@@ -163,22 +165,28 @@ def tick_block(
     """Build a block from columns of equal length; columns left out are null (session: 0)."""
     stamps = np.ascontiguousarray(timestamp, dtype=np.int64)
     count = len(stamps)
-    texts = pa.nulls(count, pa.utf8()) if qualifiers is None else _array(qualifiers)
-    if not pa.types.is_dictionary(texts.type):
-        texts = texts.cast(pa.utf8()).dictionary_encode()
     columns = [
         pa.array(stamps),
         pa.array(np.ascontiguousarray(price, dtype=np.float64)),
         pa.array(np.ascontiguousarray(volume, dtype=np.float64)),
         pa.nulls(count, pa.int64()) if seq_no is None else _array(seq_no).cast(pa.int64()),
         pa.array(np.zeros(count, np.uint8)) if session is None else _array(session).cast(pa.uint8()),
-        texts.cast(TICK_SCHEMA.field("Qualifiers").type),
+        _texts(qualifiers, count),
     ]
-    fields = list(TICK_SCHEMA)
+    schema = TICK_SCHEMA
     for name, values in (extras or {}).items():
         columns.append(_array(values))
-        fields.append(pa.field(name, columns[-1].type))
-    return TickBlock(symbol, first_index, pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields)), origin)
+        schema = schema.append(pa.field(name, columns[-1].type))
+    return TickBlock(symbol, first_index, pa.RecordBatch.from_arrays(columns, schema=schema), origin)
+
+
+def _texts(values: Any, count: int) -> pa.DictionaryArray:
+    if values is None:
+        return pa.DictionaryArray.from_arrays(pa.nulls(count, pa.int32()), _NO_TEXTS)
+    texts = _array(values)
+    if not pa.types.is_dictionary(texts.type):
+        texts = texts.cast(pa.utf8()).dictionary_encode()
+    return texts.cast(TICK_SCHEMA.field("Qualifiers").type)
 
 
 def _array(values: Any) -> pa.Array:

@@ -50,10 +50,10 @@ def _show(measured: list[Measured], symbols: int) -> None:
 
     first = measured[0]
     typer.echo(f"{first.rate:,} ticks/s over {symbols} symbols; the model alone {first.model_ms:.1f} ms")
-    for name in ("hop", "bar", "prediction"):
+    for name, shown in (("hop_of_all", "hop of all"), ("hop", "hop"), ("bar", "bar"), ("prediction", "prediction")):
         own = [getattr(one, name) for one in measured]
         p50, p99 = (median(getattr(one, quantile) for one in own) for quantile in ("p50", "p99"))
-        typer.echo(f"  {name:<12} p50 {p50:8.1f} ms   p99 {p99:8.1f} ms   of {sum(one.count for one in own):,}")
+        typer.echo(f"  {shown:<12} p50 {p50:8.1f} ms   p99 {p99:8.1f} ms   of {sum(one.count for one in own):,}")
     for name in first.ratios:
         ratios = [one.ratios[name] for one in measured]
-        typer.echo(f"  {name.replace('_', ' '):<42} {median(ratios):<5g} ({min(ratios):g} to {max(ratios):g})")
+        typer.echo(f"  {name.replace('_', ' '):<48} {median(ratios):<5g} ({min(ratios):g} to {max(ratios):g})")
