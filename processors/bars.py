@@ -12,7 +12,7 @@ from lit.processors.app import create_app, end_process, guarded, is_current, raw
 from lit.processors.bar_partition import BarPartition, Group
 from lit.processors.bars_config import BarsConfig
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 
 
 def bars_app(config: BarsConfig, on_commit: Callable[[int], None] = lambda _ticks: None) -> faust.App:

@@ -335,6 +335,7 @@ def test_a_new_deployment_begins_where_each_symbols_bars_were_recorded_and_knows
     mark = Watermark("A", int(tape.timestamp[hole - 1]), hole, gap=Gap("reconnect"))
     send_items(kafka, wanted.ticks_topic, [*parts(0, hole), mark, *parts(hole, warm)], 0)
     partition = BarPartition(recorder, 0)
+    monkeypatch.setattr("lit.processors.bar_partition.CLOSED_SECONDS", 0.0)
     for message in read_messages(kafka, recorder.ticks_topic, 0):
         partition.take(_Message(message))
         # all states are written once, in what the partition takes for a pause

@@ -89,6 +89,7 @@ def test_bars_of_a_new_interval_do_not_say_that_they_are_as_far_as_the_others(
     take_all(BarPartition(bars_config(kafka, name), 0))
     monkeypatch.setattr("lit.processors.bar_partition.QUIET_SECONDS", 1e9)
     monkeypatch.setattr("lit.processors.bar_partition.GROUP_SECONDS", 1e9)
+    monkeypatch.setattr("lit.processors.bar_partition.CLOSED_SECONDS", 0.0)
     partition = BarPartition(both, 0)
     for message in messages(partition):
         partition.take(message)

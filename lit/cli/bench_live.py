@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def live(
     rate: Annotated[list[int] | None, typer.Option(help="ticks a second; repeatable")] = None,
-    seconds: Annotated[float, typer.Option(help="how long each round is measured")] = 8.0,
+    seconds: Annotated[float, typer.Option(help="how long each round is measured")] = 15.0,
     rounds: Annotated[int, typer.Option(min=1, help="how often each rate is measured; the median counts")] = 3,
     symbols: Annotated[int, typer.Option(help="symbols that the ticks are spread over")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
