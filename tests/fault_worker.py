@@ -73,9 +73,9 @@ def arm(stage: str, number: int, chosen: signal.Signals) -> None:
 
         TransactionalPartition.commit = flushed  # type: ignore[method-assign]
     elif stage == BARS_ONLY:
-        bar_partition.QUIET_SECONDS = (
-            bar_partition.GROUP_SECONDS
-        )  # else a busy machine makes pauses, in which all states are written
+        # else a busy machine makes pauses, in which all states are written
+        bar_partition.QUIET_SECONDS = bar_partition.GROUP_SECONDS
+        bar_partition.CLOSED_SECONDS = 0.0  # else a short tape has few such moments
         close_group, write = BarPartition.close_group, BarPartition.write
         lacking: list[Group] = []
 
