@@ -41,6 +41,7 @@ def bars_config(bootstrap: str, source: str) -> BarsConfig:
 def arm(stage: str, number: int, chosen: signal.Signals) -> None:
     """Send this process a signal when it comes to a stage for the `number`th time."""
     left = number
+    bar_partition.CLOSED_SECONDS = 0.0  # a short tape has many transactions then, on any machine
 
     def reached() -> None:
         nonlocal left
@@ -75,7 +76,6 @@ def arm(stage: str, number: int, chosen: signal.Signals) -> None:
     elif stage == BARS_ONLY:
         # else a busy machine makes pauses, in which all states are written
         bar_partition.QUIET_SECONDS = bar_partition.GROUP_SECONDS
-        bar_partition.CLOSED_SECONDS = 0.0  # else a short tape has few such moments
         close_group, write = BarPartition.close_group, BarPartition.write
         lacking: list[Group] = []
 
