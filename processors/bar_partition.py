@@ -31,7 +31,7 @@ BARS_A_MESSAGE = 512
 GROUP_MESSAGES, GROUP_TICKS = 2048, 64 * 8192
 GROUP_SECONDS, QUIET_SECONDS = 2.0, 0.1
 #: Closed bars wait so long for others: a hundred symbols' close within a few moments, and each transaction costs the
-#: broker several writes. It took a third off what predictions wait for, whose transactions are then under way as well.
+#: broker several writes. It took up to a third off what predictions wait for, whose transactions are under way then.
 CLOSED_SECONDS = 0.05
 
 
