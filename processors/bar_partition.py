@@ -107,11 +107,11 @@ class BarPartition:
         )
         self._series: dict[str, list[BarSeries]] = {}
         self._touched: dict[str, None] = {}
-        self._closed: dict[str, None] = {}
+        self._closed: dict[str, float] = {}  # since when bars of a symbol wait, the longest waiting first
         self._dead: list[tuple[bytes, bytes, str]] = []
         self._events: list[Any] = []
         self._messages_taken = self._ticks = self._told = 0
-        self._opened = self._latest = self._closed_at = 0.0
+        self._opened = self._latest = 0.0
         self._offset = -1
         complete = dict.fromkeys(map(str, config.intervals), -1)
         self.writing: asyncio.Task[None] | None = None
@@ -155,8 +155,7 @@ class BarPartition:
         for series in self._of(item.symbol):
             series.take(message.offset, item)
             if series.closed:
-                self._closed_at = self._closed_at if self._closed else self._latest
-                self._closed[item.symbol] = None
+                self._closed.setdefault(item.symbol, self._latest)
         self._touched[item.symbol] = None
 
     def taken(self, event: Any) -> None:
@@ -185,7 +184,8 @@ class BarPartition:
     @property
     def due(self) -> bool:
         """Whether bars have waited long enough to be written, or all states should be."""
-        waited = bool(self._closed) and time.monotonic() - self._closed_at >= CLOSED_SECONDS
+        since = next(iter(self._closed.values()), None)
+        waited = since is not None and time.monotonic() - since >= CLOSED_SECONDS
         return waited or self.states_due
 
     def close_group(self) -> Group:

@@ -108,17 +108,11 @@ def _gap(body: _GapJson) -> Gap:
 
 
 def _read_batch(value: bytes) -> pa.RecordBatch:
-    reader = pa.ipc.open_stream(value)
-    try:
-        batch = reader.read_next_batch()
-    except StopIteration:
-        raise ValueError("no record batch instead of 1") from None
-    try:
-        reader.read_next_batch()
-    except StopIteration:
-        pass
-    else:
-        raise ValueError("several record batches instead of 1")
+    with pa.ipc.open_stream(value) as reader:
+        batches = list(reader)
+    if len(batches) != 1:
+        raise ValueError(f"{len(batches)} record batches instead of 1")
+    batch = batches[0]
     if not batch.schema.equals(TICK_SCHEMA):  # one call: small live blocks are many
         _check_columns(batch.schema)
     if any(batch.column(i).null_count for i in _FILLED):

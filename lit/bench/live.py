@@ -189,7 +189,7 @@ class _Reader:
         return self._received
 
 
-#: When each tick was sent: (symbol, index) → time.
+#: When each message was sent: (symbol, its first index) → time. Its ticks have one time, so the first closes bars.
 Sent = dict[tuple[str, int], float]
 
 
@@ -241,25 +241,25 @@ def _predicted(message: Any) -> list[tuple[str, int]]:
 
 
 def _feed(bootstrap: str, rate: int, seconds: float, symbols: int, first: dict[str, int]) -> Sent:
-    """Send messages evenly, symbol after symbol, as a stream's worker does; return when each tick was sent.
+    """Send messages evenly, symbol after symbol, as a stream's worker does; return when each was sent.
 
     They are made before, with the times that they are due at as their ticks' times: the machine is for who is measured.
     """
     together = max(1, rate // MESSAGES_A_SECOND)
     count = int(seconds * rate / together)
     began = time.time() + 1.0 + count * _MAKING_SECONDS
-    planned: list[tuple[float, Encoded, str, range]] = []
+    planned: list[tuple[float, Encoded, tuple[str, int]]] = []
     for number in range(count):
         due, symbol = began + number * together / rate, f"S{number % symbols:03}"
         index = first.get(symbol, 0)
         first[symbol] = index + together
         stamps, prices = np.full(together, int(due * 1e9)), np.full(together, 100.0 + number % 7)
         block = tick_block(symbol, index, stamps, prices, np.ones(together))
-        planned.append((due, encode(block), symbol, range(index, index + together)))
+        planned.append((due, encode(block), (symbol, index)))
     sender, sent = Sender(bootstrap, topics.ticks(TEAM, STREAM).name, 10.0), Sent()
-    for due, message, symbol, indexes in planned:
+    for due, message, key in planned:
         time.sleep(max(0.0, due - time.time()))
-        sent.update(dict.fromkeys(((symbol, index) for index in indexes), time.perf_counter()))
+        sent[key] = time.perf_counter()
         sender.send_encoded(message, time.time_ns())
     sender.finish()
     return sent
