@@ -135,7 +135,7 @@ def _cache(
     from lit.streams.cache import await_cached, cache_file
     from lit.streams.store_open import open_store
 
-    topic = topics.ticks(TEAM, ADAPTER)
+    topic = topics.file_ticks(TEAM, ADAPTER)
     topics.create_topics(server.bootstrap, topic, replication=settings.replication)
     began = time.monotonic()
     entries = []
@@ -258,20 +258,19 @@ def _scores(bootstrap: str, deployment: str) -> Iterator[Score]:
 
 def _values(bootstrap: str, topic: Any) -> Iterator[bytes]:
     from lit.processors.delivery import read_partition
-    from lit.streams import topics
+    from lit.streams.clients import partitions_of
 
-    topics.create_topics(bootstrap, topic)
-    for partition in range(topic.partitions):
+    for partition in partitions_of(bootstrap, topic.name):
         yield from read_partition(bootstrap, topic.name, partition)
 
 
 def _count_bars(bootstrap: str, topic: str) -> int:
     from lit.processors.delivery import read_partition
-    from lit.streams import topics
+    from lit.streams.clients import partitions_of
     from lit.streams.records import decode_bars
 
     return sum(
         len(decode_bars(value))
-        for partition in range(topics.PARTITIONS)
+        for partition in partitions_of(bootstrap, topic)
         for value in read_partition(bootstrap, topic, partition)
     )

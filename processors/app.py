@@ -9,6 +9,7 @@ acknowledge the failed event and go on; the supervisor starts it again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -144,6 +145,8 @@ async def _run(app: faust.App, until: Callable[[], Awaitable[None]] | None) -> N
         loop.add_signal_handler(number, stop.set)
     app.loop = loop
     await app.start()
+    gc.collect()
+    gc.freeze()  # else a full collection goes through all that was imported: with TensorFlow it stops all for 0.2 s
     waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_crash_of(app))]
     if until is not None:
         waits.append(asyncio.ensure_future(until()))

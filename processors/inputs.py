@@ -72,7 +72,7 @@ def read_inputs(
     paths = [raw_path(workspace, path) for path in schema.paths]
     files = _verified(workspace, adapter, paths, on_file)
     inputs = Inputs(ReplayPlan(workspace, adapter, files))
-    topic = topics.ticks(workspace.team, schema.adapter)
+    topic = topics.file_ticks(workspace.team, schema.adapter)
     known = cached_files(workspace)
     if any(not _is_cached(known, file, adapter) for file in files):
         topics.create_topics(bootstrap, topic, replication=replication)

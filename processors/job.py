@@ -95,7 +95,7 @@ class FrozenJob(msgspec.Struct, frozen=True):
 
     def topic(self, workspace: Workspace) -> topics.Topic:
         """Return the build's tick topic."""
-        return topics.ticks(workspace.team, self.source)
+        return topics.file_ticks(workspace.team, self.source)
 
     def stages(self) -> list[tuple[str, str]]:
         """Return (feature, key) in computing order."""

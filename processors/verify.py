@@ -25,6 +25,7 @@ from lit.processors.job import FrozenJob, build_numbers, frozen_features, load_j
 from lit.processors.live_features import LiveFeatures, recomputed
 from lit.processors.merge import PARTS
 from lit.streams import topics
+from lit.streams.clients import partitions_of
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, FeatureVector, decode_bars, encode_json
 from lit.streams.replay import ReplayProgress, blocks, plan_files
@@ -46,9 +47,10 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
     A bar that was not published yet, at the end of the topic, is no difference.
     """
     verdict = Verdict()
-    for partition in range(topics.PARTITIONS):
+    topic = topics.ticks(team, source).name
+    for partition in partitions_of(bootstrap, topic):
         published = _published(bootstrap, topics.bars(team, source, str(interval)).name, partition)
-        recomputed = bars_of(read_ticks(bootstrap, topics.ticks(team, source).name, partition), interval)
+        recomputed = bars_of(read_ticks(bootstrap, topic, partition), interval)
         for symbol, bars in published.items():
             expected = list(recomputed[symbol].records(symbol, interval)) if symbol in recomputed else []
             for number, bar in enumerate(bars):
@@ -76,7 +78,7 @@ def verify_features(workspace: Workspace, config: LiveFeatures) -> Verdict:
             if job.schema.name == config.schema.name:
                 of_build = replace(config, schema=job.schema, features=job.features)
                 versions.setdefault(of_build.version, of_build)
-    for partition in range(topics.PARTITIONS):
+    for partition in partitions_of(config.bootstrap, config.topic):
         made: dict[str, dict[str, list[FeatureVector]]] = {}
         last: dict[str, FeatureVector] = {}
         for message in read_messages(config.bootstrap, config.topic, partition):

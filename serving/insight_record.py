@@ -12,7 +12,7 @@ from lit.features.intervals import Interval
 from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
 from lit.streams import topics
-from lit.streams.clients import bounds, consumer
+from lit.streams.clients import bounds, consumer, partitions_of
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, decode_bars
 from lit.streams.tick import from_iso
@@ -45,7 +45,7 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
     """
     latest: Found | None = None
     for topic in existing(config.bootstrap, config.predictions_topics):
-        for partition in range(topics.PARTITIONS):
+        for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
                 if symbol in (None, one.symbol) and model in (None, one.model):
@@ -78,7 +78,7 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
     """
     found: dict[tuple[str, str], Found] = {}
     for topic in existing(config.bootstrap, config.predictions_topics):
-        for partition in range(topics.PARTITIONS):
+        for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
                 if (symbol or one.symbol) != one.symbol or (model or one.model) != one.model:

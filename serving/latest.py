@@ -104,12 +104,13 @@ class LatestStates:
         topic = topics.ticks(self._team, self.stream).name
         reader: Any = consumer(self._bootstrap, "lit-latest", **{"log_level": 0})
         try:
-            if topic not in reader.list_topics(timeout=10.0).topics:
+            found = reader.list_topics(timeout=10.0).topics
+            if topic not in found:
                 raise FaultError(f"there is no topic {topic} yet")
             with self._lock:
                 self._feeds.clear()
                 self._latest.clear()
-            places = [TopicPartition(topic, number, self._open(number)) for number in range(topics.PARTITIONS)]
+            places = [TopicPartition(topic, number, self._open(number)) for number in sorted(found[topic].partitions)]
             reader.assign(places)
             self.ready.set()
             while not self._end.is_set():

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from lit.streams.topics import MAX_MESSAGE_BYTES
 
@@ -48,6 +49,19 @@ def consumer(bootstrap: str, group: str, **extra: Any) -> Consumer:
             **extra,
         }
     )
+
+
+def partitions_of(bootstrap: str, topic: str, seconds: float = 10.0) -> list[int]:
+    """Return a topic's partitions, none if it does not exist.
+
+    Raises
+    ------
+    KafkaException
+        If the broker gives no answer.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": _LOG_LEVEL})
+    found = admin.list_topics(timeout=seconds).topics
+    return sorted(found[topic].partitions) if topic in found else []
 
 
 #: What a broker answers about a topic in the moments after it was created.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -10,8 +10,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from lit.streams.errors import FaultError
 from lit.streams.workspace import checked_name
 
-#: A symbol's messages stay in one partition, so partitions bound how many workers share a topic.
-PARTITIONS = 4
+#: A symbol's messages stay in one partition, so partitions bound how many workers share a topic. Each has transactions
+#: of its own: on two cores, predictions of a stream with four come twice as late as with one.
+PARTITIONS = 1
+#: Ticks of files are read by several workers at once, by those of a build above all.
+FILE_PARTITIONS = 4
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 FOREVER = {"retention.ms": "-1"}
 COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
@@ -19,10 +22,16 @@ COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "s
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic to be: its name, number of partitions and broker settings."""
+    """A topic to be: its name, number of partitions and broker settings.
+
+    Parameters
+    ----------
+    partitions
+        None: as many as the topics that it is created with, `PARTITIONS` where none of them exists.
+    """
 
     name: str
-    partitions: int = PARTITIONS
+    partitions: int | None = None
     config: dict[str, str] = field(default_factory=lambda: dict(FOREVER))
 
 
@@ -33,6 +42,11 @@ def _name(team: str, *parts: str) -> str:
 def ticks(team: str, source: str) -> Topic:
     """Tick blocks and watermarks of a source, as recorded: the truth that everything can be rebuilt from."""
     return Topic(_name(team, "ticks", source))
+
+
+def file_ticks(team: str, source: str) -> Topic:
+    """Tick blocks and watermarks of files."""
+    return replace(ticks(team, source), partitions=FILE_PARTITIONS)
 
 
 def bars(team: str, source: str, interval: str) -> Topic:
@@ -71,7 +85,7 @@ def dead_letters(team: str, source: str) -> Topic:
 
 
 def create_topics(bootstrap: str, *wanted: Topic, replication: int = 1) -> None:
-    """Create the topics that do not exist yet.
+    """Create the topics that do not exist yet; those that follow from a source's ticks are named with it, the first.
 
     Raises
     ------
@@ -79,14 +93,23 @@ def create_topics(bootstrap: str, *wanted: Topic, replication: int = 1) -> None:
         If the broker cannot be reached or refuses.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0})
+    try:
+        known = admin.list_topics(timeout=20).topics
+    except KafkaException as error:
+        raise FaultError(
+            f"Kafka at {bootstrap} does not answer: {error.args[0].str()}. `lit doctor` tells whether the broker runs."
+        ) from error
+    shared = [topic for topic in wanted if topic.partitions is None]
+    partitions = next((len(known[topic.name].partitions) for topic in shared if topic.name in known), PARTITIONS)
     new = [
         NewTopic(
             topic.name,
-            num_partitions=topic.partitions,
+            num_partitions=topic.partitions or partitions,
             replication_factor=replication,
             config={"max.message.bytes": str(MAX_MESSAGE_BYTES), **topic.config},
         )
         for topic in wanted
+        if topic.name not in known
     ]
     if not new:
         return

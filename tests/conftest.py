@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lit.streams import topics
 from lit.streams.workspace import Workspace
 
 if TYPE_CHECKING:
     from tests.market import Market
+
+
+#: Topics that tests make have several partitions, as those have that workers share; what follows from them has as many.
+topics.PARTITIONS = 4
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from lit.processors.delivery import read_messages
 from lit.streams import topics
+from lit.streams.clients import partitions_of
 from lit.streams.codec import decode
 from lit.streams.live import AdapterName, Stream, save_stream
 from lit.streams.live_health import Health, read_health
@@ -92,7 +93,7 @@ def recorded(kafka: str, team: str, stream: str) -> dict[str, list[Item]]:
     """Return what a tick topic holds, by symbol, in order."""
     found: dict[str, list[Item]] = {}
     topic = topics.ticks(team, stream).name
-    for partition in range(topics.PARTITIONS):
+    for partition in partitions_of(kafka, topic):
         for message in read_messages(kafka, topic, partition):
             item = decode(message.key(), message.value(), message.headers())
             found.setdefault(item.symbol, []).append(item)

@@ -20,8 +20,7 @@ from lit.features.intervals import Interval
 from lit.features.library import load_features, save_feature
 from lit.processors.delivery import read_messages
 from lit.serving.predictions import inputs_digest
-from lit.streams import topics
-from lit.streams.clients import producer
+from lit.streams.clients import partitions_of, producer
 from lit.streams.codec import encode
 from lit.streams.records import Bar, Prediction, Score, decode_bars
 from lit.streams.tick import END_OF_TIME, TickBlock, Watermark, from_iso, tick_block
@@ -142,7 +141,7 @@ def flowing(
 def values(bootstrap: str, topic: str) -> list[bytes]:
     """The committed messages of a topic."""
     found = []
-    for partition in range(topics.PARTITIONS):
+    for partition in partitions_of(bootstrap, topic):
         found += [message.value() or b"" for message in read_messages(bootstrap, topic, partition)]
     return found
 

@@ -31,7 +31,7 @@ from lit.processors.live_features import live_features
 from lit.processors.progress import write_status
 from lit.processors.verify import verify_features
 from lit.streams import topics
-from lit.streams.clients import producer
+from lit.streams.clients import partitions_of, producer
 from lit.streams.codec import encode
 from lit.streams.live import AdapterName, Stream, save_stream
 from lit.streams.store_open import open_store
@@ -45,8 +45,9 @@ SYMBOLS = ("IBM.N", "BAC.N")
 
 def published(kafka: str, team: str = "live") -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {}
-    for partition in range(topics.PARTITIONS):
-        for value in read_partition(kafka, topics.features(team, "feed", "small").name, partition):
+    topic = topics.features(team, "feed", "small").name
+    for partition in partitions_of(kafka, topic):
+        for value in read_partition(kafka, topic, partition):
             vector = json.loads(value)
             found.setdefault(vector["symbol"], []).append(vector)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from lit.cli import doctor as doctor_cli
+from lit.cli import stream as stream_cli
 from lit.cli import topics as topics_cli
 from lit.streams import topics
 from lit.streams.broker import free_port
 from lit.streams.catalogue import full_name
-from lit.streams.clients import producer
+from lit.streams.clients import partitions_of, producer
 from lit.streams.codec import encode
 from lit.streams.errors import UserError
 from lit.streams.tick import END_OF_TIME, Watermark, tick_block
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 app = typer.Typer()
 topics_cli.register(app)
 doctor_cli.register(app)
+stream_cli.register(app)
 
 
 @pytest.fixture
@@ -63,6 +66,38 @@ def test_topics_and_tail_show_what_is_there(filled: str) -> None:
     assert [(tick["index"], tick["Price"]) for tick in whole] == [(5, 1.5), (6, 2.5)]
     bars = CliRunner().invoke(app, ["tail", "lit.tailers.bars.s.1minute", "--from-beginning", "-n", "1"]).stdout
     assert bars.splitlines() == ["symbol=A open=1.5", "symbol=A open=2.5"]
+
+
+def test_what_follows_from_ticks_has_as_many_partitions_as_they(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "PARTITIONS", 1)
+    live, files, old = (
+        topics.ticks("counted", "live"),
+        topics.file_ticks("counted", "files"),
+        topics.ticks("counted", "old"),
+    )
+    topics.create_topics(kafka, replace(old, partitions=3))
+    for ticks in (live, files, old):
+        topics.create_topics(kafka, ticks)
+        source = ticks.name.rpartition(".")[2]
+        bars, dead = topics.bars("counted", source, "1minute"), topics.dead_letters("counted", source)
+        topics.create_topics(kafka, topics.ticks("counted", source), bars, dead)
+        expected = {"live": 1, "files": topics.FILE_PARTITIONS, "old": 3}[source]
+        assert [len(partitions_of(kafka, one.name)) for one in (ticks, bars, dead)] == [expected, expected, 1]
+    assert partitions_of(kafka, "lit.counted.ticks.none") == []
+
+
+def test_a_stream_may_be_made_with_partitions_to_share(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_KAFKA", kafka)
+    monkeypatch.setenv("LIT_DATA", str(tmp_path))
+    new = ["stream", "new", "feed", "crypto", "--team", "shared", "--partitions"]
+    made = CliRunner().invoke(app, [*new, "3"])
+    assert made.exit_code == 0, made.output
+    assert partitions_of(kafka, topics.ticks("shared", "feed").name) == [0, 1, 2]
+    (tmp_path / "shared" / "streams" / "feed.json").unlink()
+    again = CliRunner().invoke(app, [*new, "2"])
+    assert isinstance(again.exception, UserError) and "with 3 partitions" in str(again.exception)
 
 
 def test_a_short_name_must_mean_one_topic() -> None:

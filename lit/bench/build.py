@@ -89,7 +89,7 @@ def prepare(bootstrap: str, workspace: Workspace, samples: Sequence[Path], ticks
     whole = sum(map(len, tapes))
     adapter = load_adapter(workspace, ADAPTER)
     origin = origin_of(verified(samples[0], adapter), adapter)
-    topic = topics.ticks(workspace.team, ADAPTER)
+    topic = topics.file_ticks(workspace.team, ADAPTER)
     topics.create_topics(bootstrap, topic)
     sender = producer(bootstrap)
     segments = []

@@ -46,7 +46,7 @@ def replayed(bootstrap: str, data: Path, path: Path, source: str, warm_up: Path)
 
     The warm-up file is read first, so that imports and calendars are loaded, as they are for the reference.
     """
-    topic, workspace = topics.ticks("bench", source), Workspace(data, "bench")
+    topic, workspace = topics.file_ticks("bench", source), Workspace(data, "bench")
     topics.create_topics(bootstrap, topic)
     for _ in blocks(plan_files(workspace, "refinitiv", [warm_up]), ReplayProgress(0)):
         pass

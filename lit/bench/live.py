@@ -7,6 +7,7 @@ and the readers are the caller's. Times are taken at the feeder's `produce` and 
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ import numpy as np
 
 from lit.features.intervals import Interval
 from lit.streams import topics
-from lit.streams.clients import consumer, producer
+from lit.streams.clients import consumer, partitions_of, producer
 from lit.streams.codec import Encoded, encode
 from lit.streams.records import Prediction, decode_bars
 from lit.streams.replay_send import Sender
@@ -31,7 +32,8 @@ TEAM, STREAM, NAME = "bench", "live", "live"
 INTERVAL = Interval.parse("1second")
 #: A feed sends at most so many messages a second; above, ticks of a symbol go together, as live adapters do.
 MESSAGES_A_SECOND = 2000
-_WARM_SECONDS = 3.0
+#: The broker compiles what it runs often: transactions take half as long after some seconds.
+_WARM_SECONDS = 10.0
 #: What making a message may take, some three times what it does.
 _MAKING_SECONDS = 0.0001
 _ROWS = 20
@@ -157,7 +159,7 @@ def _await_states(bootstrap: str, topic: str, children: list[subprocess.Popen[by
     from lit.streams.errors import FaultError
 
     deadline = time.monotonic() + 120
-    while not all(any(read_partition(bootstrap, topic, number)) for number in range(topics.PARTITIONS)):
+    while not all(any(read_partition(bootstrap, topic, number)) for number in partitions_of(bootstrap, topic)):
         if any(child.poll() is not None for child in children) or time.monotonic() > deadline:
             raise FaultError("a measured process did not start: its error is above")
         time.sleep(0.2)
@@ -214,8 +216,13 @@ def measure(
         )
     ]
     time.sleep(2.0)  # the readers have their partitions
-    sent = _feed(bootstrap, rate, seconds + _WARM_SECONDS, symbols, first)
-    time.sleep(2.0)
+    gc.collect()
+    gc.disable()  # a full collection, of what TensorFlow's import left, stops feeder and readers for a quarter second
+    try:
+        sent = _feed(bootstrap, rate, seconds + _WARM_SECONDS, symbols, first)
+        time.sleep(2.0)
+    finally:
+        gc.enable()
     since = min(sent.values()) + _WARM_SECONDS
     received = [
         {key: at - sent[key] for at, message in reader.end() for key in keys(message) if sent.get(key, 0.0) >= since}

@@ -76,11 +76,13 @@ def _stream_ticks(stream: str, team: str) -> Iterator[TickBlock | Watermark]:
     from lit.settings import Settings
     from lit.streams import topics
     from lit.streams.broker import kafka
+    from lit.streams.clients import partitions_of
 
     settings = Settings()
     with kafka(settings.data, settings.kafka) as bootstrap:
-        for partition in range(topics.PARTITIONS):
-            yield from read_ticks(bootstrap, topics.ticks(team, stream).name, partition)
+        topic = topics.ticks(team, stream).name
+        for partition in partitions_of(bootstrap, topic):
+            yield from read_ticks(bootstrap, topic, partition)
 
 
 def _print(found: list[Bar], interval: Interval, output: Format) -> None:

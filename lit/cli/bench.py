@@ -55,7 +55,7 @@ def bars(
         sender = producer(bootstrap)
 
         def sent(source: str, wanted: int) -> int:
-            topic, count = topics.ticks(TEAM, source), 0
+            topic, count = topics.file_ticks(TEAM, source), 0
             topics.create_topics(bootstrap, topic)
             for tape in tapes.values():
                 for block in long_tape(tape, wanted // len(tapes), 8192):

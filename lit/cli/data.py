@@ -52,7 +52,7 @@ def replay_files(
     pace = _pace(speed, start)
     workspace = Workspace(settings.data, team)
     plan = plan_files(workspace, adapter, files, parameters_of(workspace, adapter, param))
-    topic = topics.ticks(team, stream)
+    topic = topics.file_ticks(team, stream)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with (
         kafka(settings.data, settings.kafka) as bootstrap,

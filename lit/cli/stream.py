@@ -56,6 +56,10 @@ def new(
     parameters: Parameters = None,
     intervals: Intervals = None,
     features: Features = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many workers may share it, on several machines say; stays as it is [default: 1]"),
+    ] = None,
     team: Team = "demo",
 ) -> None:
     """Make a stream; a running server starts it at once.
@@ -74,11 +78,31 @@ def new(
     workspace = workspace_of(team)
     if stream_path(workspace, name).exists():
         raise UserError(f"team {team!r} has a stream {name!r}: `lit stream set {name}` changes it")
-    _put(
-        workspace,
-        name,
-        Stream(AdapterName(adapter), _values(parameters), _checked(intervals), _schemas(workspace, features)),
-    )
+    stream = Stream(AdapterName(adapter), _values(parameters), _checked(intervals), _schemas(workspace, features))
+    if partitions is not None:
+        _partition(team, name, partitions)
+    _put(workspace, name, stream)
+
+
+def _partition(team: str, name: str, partitions: int) -> None:
+    """Create a stream's tick topic: whatever follows from it will have as many partitions."""
+    from dataclasses import replace
+
+    from lit.settings import Settings
+    from lit.streams import topics
+    from lit.streams.broker import kafka
+    from lit.streams.clients import partitions_of
+    from lit.streams.errors import UserError
+
+    settings = Settings()
+    with kafka(settings.data, settings.kafka) as bootstrap:
+        topic = replace(topics.ticks(team, name), partitions=partitions)
+        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        if (found := len(partitions_of(bootstrap, topic.name))) != partitions:
+            raise UserError(
+                f"topic {topic.name} is there already, with {found} partitions: leave --partitions away, or choose "
+                "another name for the stream"
+            )
 
 
 def change(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit.settings import Settings
@@ -79,6 +81,13 @@ def follow(team: str, deployment: str) -> Generator[Prediction, None, None]:
                 yield prediction
 
 
+def _stream_of(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_bytes())["stream"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a deployment's file: it names no stream") from error
+
+
 @contextmanager
 def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None, None, None], None, None]:
     """Yield an endless reader of a deployment's topic; None comes once all that was there has been read."""
@@ -89,12 +98,13 @@ def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None
     from lit.streams.clients import consumer
 
     settings = Settings()
-    if not Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json").is_file():
+    path = Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json")
+    if not path.is_file():
         known = Workspace(settings.data, team).names("preview")
         raise UserError(f"team {team!r} has no deployment {deployment!r} (there are: {', '.join(known) or 'none yet'})")
     with kafka(settings.data, settings.kafka) as bootstrap:
-        topic = topics.predictions(team, deployment)
-        topics.create_topics(bootstrap, topic, replication=settings.replication)
+        topic, ticks = topics.predictions(team, deployment), topics.ticks(team, _stream_of(path))
+        topics.create_topics(bootstrap, ticks, topic, replication=settings.replication)
         reader = consumer(bootstrap, f"lit.sdk.{uuid.uuid4()}", **{"enable.partition.eof": True})
         try:
             yield _read(reader, topic.name)

@@ -90,7 +90,7 @@ def _run(
             return stores[0]
 
         for wish in wanted:
-            topic = topics.ticks(workspace.team, wish.adapter)
+            topic = topics.file_ticks(workspace.team, wish.adapter)
             topics.create_topics(bootstrap, topic, replication=settings.replication)
 
             def stored(entry: CachedFile, topic: str = topic.name) -> CachedFile:
