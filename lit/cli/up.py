@@ -17,6 +17,7 @@ def up(
     workers: Annotated[bool, typer.Option(help="run the workers that the teams' files ask for")] = True,
 ) -> None:
     """Start broker, store, API, page and workers; Ctrl-C stops all of it in order."""
+    import gc
     import signal
     from threading import Event
 
@@ -32,6 +33,8 @@ def up(
         if not server.started_here:
             typer.echo(f"LIT runs already: {server.login_url}")
             return
+        gc.collect()
+        gc.freeze()  # else full collections, through all that was imported, stop what goes to live clients
         typer.echo(f"LIT is at {server.login_url}  (Ctrl-C ends it)")
         stop.wait()
         typer.echo("Ending …", err=True)
