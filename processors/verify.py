@@ -45,10 +45,17 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
     """Compare a source's published bars with those that its recorded ticks make, byte for byte.
 
     A bar that was not published yet, at the end of the topic, is no difference.
+
+    Raises
+    ------
+    UserError
+        If the source has no ticks.
     """
     verdict = Verdict()
     topic = topics.ticks(team, source).name
-    for partition in partitions_of(bootstrap, topic):
+    if not (partitions := partitions_of(bootstrap, topic)):
+        raise UserError(f"team {team!r} has no source {source!r} with ticks: `lit topics` lists what there is")
+    for partition in partitions:
         published = _published(bootstrap, topics.bars(team, source, str(interval)).name, partition)
         recomputed = bars_of(read_ticks(bootstrap, topic, partition), interval)
         for symbol, bars in published.items():

@@ -44,7 +44,7 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
         If it has predicted nothing.
     """
     latest: Found | None = None
-    for topic in existing(config.bootstrap, config.predictions_topics):
+    for topic in config.predictions_topics:
         for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -77,7 +77,7 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
         If there are several: which.
     """
     found: dict[tuple[str, str], Found] = {}
-    for topic in existing(config.bootstrap, config.predictions_topics):
+    for topic in config.predictions_topics:
         for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -120,7 +120,7 @@ def recorded_bars(
     more = False
     for text in intervals:
         topic = topics.bars(config.team, config.stream, str(Interval.parse(text))).name
-        if not existing(config.bootstrap, [topic]):
+        if not partitions_of(config.bootstrap, topic):
             continue
         kept: dict[int, Bar] = {}
         until = from_iso(prediction.published_at) // 1_000_000 + _LATER_MS
@@ -134,16 +134,6 @@ def recorded_bars(
             bars[text] = [kept[ordinal] for ordinal in sorted(kept)]
             more |= len(kept) >= wanted and bars[text][0].ordinal > 0
     return bars, more
-
-
-def existing(bootstrap: str, names: Sequence[str]) -> list[str]:
-    """Return those topics that are there."""
-    reader = consumer(bootstrap, "lit-insight")
-    try:
-        known = reader.list_topics(timeout=10.0).topics
-    finally:
-        reader.close()
-    return [name for name in names if name in known]
 
 
 def _back(bootstrap: str, topic: str, partition: int, until_ms: int | None = None) -> Iterator[Message]:

@@ -14,9 +14,9 @@ from confluent_kafka import TopicPartition
 
 from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
-from lit.serving.insight_record import Found, existing
+from lit.serving.insight_record import Found
 from lit.serving.insight_window import Recorded, write_message
-from lit.streams.clients import bounds, consumer
+from lit.streams.clients import bounds, consumer, partitions_of
 from lit.streams.codec import PoisonError, decode
 from lit.streams.errors import UserError
 from lit.streams.tick import TickBlock, from_iso
@@ -54,7 +54,7 @@ def recorded_ticks(
         If the ticks are not recorded, or too many.
     """
     symbol, index = found.prediction.symbol, found.prediction.index
-    if not existing(config.bootstrap, [config.ticks_topic]):
+    if not partitions_of(config.bootstrap, config.ticks_topic):
         raise UserError(f"stream {config.stream!r} has no recorded ticks: inputs can't be computed again")
     begin = 0 if count is None else max(0, index - count)
     low, near = _near(config, found)

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from lit.streams.errors import FaultError
 from lit.streams.topics import MAX_MESSAGE_BYTES
 
 #: librdkafka writes to stderr by itself; what matters to a user reaches us as an error and is told in a sentence.
@@ -56,11 +57,14 @@ def partitions_of(bootstrap: str, topic: str, seconds: float = 10.0) -> list[int
 
     Raises
     ------
-    KafkaException
+    FaultError
         If the broker gives no answer.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": _LOG_LEVEL})
-    found = admin.list_topics(timeout=seconds).topics
+    try:
+        found = admin.list_topics(timeout=seconds).topics
+    except KafkaException as error:
+        raise FaultError(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}. `lit doctor` tells.") from error
     return sorted(found[topic].partitions) if topic in found else []
 
 

@@ -58,3 +58,9 @@ def test_a_stream_has_the_bars_of_the_files_that_were_replayed_but_its_open_one(
 def test_a_mistake_is_one_sentence(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     done = lit("bars", *words, data=tmp_path)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_stream_that_is_not_there_is_named(kafka: str, tmp_path: Path) -> None:
+    for command in (("bars", "--stream", "nowhere"), ("verify", "parity", "nowhere", "--interval", "1minute")):
+        done = lit(*command, data=tmp_path, kafka=kafka)
+        assert done.returncode == 2 and "'nowhere' with ticks: `lit topics`" in done.stderr, (command, done.stderr)

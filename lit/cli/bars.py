@@ -77,11 +77,14 @@ def _stream_ticks(stream: str, team: str) -> Iterator[TickBlock | Watermark]:
     from lit.streams import topics
     from lit.streams.broker import kafka
     from lit.streams.clients import partitions_of
+    from lit.streams.errors import UserError
 
     settings = Settings()
     with kafka(settings.data, settings.kafka) as bootstrap:
         topic = topics.ticks(team, stream).name
-        for partition in partitions_of(bootstrap, topic):
+        if not (partitions := partitions_of(bootstrap, topic)):
+            raise UserError(f"team {team!r} has no stream {stream!r} with ticks: `lit topics` lists what there is")
+        for partition in partitions:
             yield from read_ticks(bootstrap, topic, partition)
 
 
