@@ -26,7 +26,7 @@ def eat(kafka: str, topic: str, share: float) -> None:
     """Let the head of each partition be gone, as retention does."""
     reader: Any = consumer(kafka, "eater")
     ends = {}
-    for number in range(topics.PARTITIONS):
+    for number in range(topics.FILE_PARTITIONS):
         low, high = bounds(reader, topic, number)
         if low < high:
             ends[number] = max(low + 1, low + int((high - low) * share))

@@ -15,6 +15,7 @@ import pytest
 
 from lit.processors.delivery import read_messages
 from lit.streams import topics
+from lit.streams.clients import partitions_of
 from lit.streams.codec import decode
 from lit.streams.errors import UserError
 from lit.streams.replay import ReplayProgress, plan_files, replay
@@ -33,7 +34,7 @@ def new_topic(kafka: str, source: str) -> str:
 
 def recorded(kafka: str, topic: str) -> dict[str, list[TickBlock | Watermark]]:
     found: dict[str, list[TickBlock | Watermark]] = {}
-    for partition in range(topics.PARTITIONS):
+    for partition in partitions_of(kafka, topic):
         for message in read_messages(kafka, topic, partition):
             item = decode(message.key(), message.value(), message.headers())
             found.setdefault(item.symbol, []).append(item)
