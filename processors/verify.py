@@ -25,7 +25,7 @@ from lit.processors.job import FrozenJob, build_numbers, frozen_features, load_j
 from lit.processors.live_features import LiveFeatures, recomputed
 from lit.processors.merge import PARTS
 from lit.streams import topics
-from lit.streams.clients import partitions_of
+from lit.streams.clients import partitions_of, tick_partitions
 from lit.streams.errors import UserError
 from lit.streams.records import Bar, FeatureVector, decode_bars, encode_json
 from lit.streams.replay import ReplayProgress, blocks, plan_files
@@ -52,9 +52,7 @@ def verify_parity(bootstrap: str, team: str, source: str, interval: Interval) ->
         If the source has no ticks.
     """
     verdict = Verdict()
-    topic = topics.ticks(team, source).name
-    if not (partitions := partitions_of(bootstrap, topic)):
-        raise UserError(f"team {team!r} has no source {source!r} with ticks: `lit topics` lists what there is")
+    topic, partitions = tick_partitions(bootstrap, team, source)
     for partition in partitions:
         published = _published(bootstrap, topics.bars(team, source, str(interval)).name, partition)
         recomputed = bars_of(read_ticks(bootstrap, topic, partition), interval)

@@ -8,8 +8,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from lit.streams.errors import FaultError
-from lit.streams.topics import MAX_MESSAGE_BYTES
+from lit.streams.errors import FaultError, UserError
+from lit.streams.topics import MAX_MESSAGE_BYTES, ticks
 
 #: librdkafka writes to stderr by itself; what matters to a user reaches us as an error and is told in a sentence.
 _LOG_LEVEL = 2
@@ -66,6 +66,22 @@ def partitions_of(bootstrap: str, topic: str, seconds: float = 10.0) -> list[int
     except KafkaException as error:
         raise FaultError(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}. `lit doctor` tells.") from error
     return sorted(found[topic].partitions) if topic in found else []
+
+
+def tick_partitions(bootstrap: str, team: str, source: str) -> tuple[str, list[int]]:
+    """Return a source's tick topic and its partitions.
+
+    Raises
+    ------
+    UserError
+        If there is no such topic.
+    FaultError
+        If the broker gives no answer.
+    """
+    topic = ticks(team, source).name
+    if not (partitions := partitions_of(bootstrap, topic)):
+        raise UserError(f"team {team!r} has no stream {source!r} with ticks: `lit topics` lists what there is")
+    return topic, partitions
 
 
 #: What a broker answers about a topic in the moments after it was created.

@@ -74,16 +74,12 @@ def _file_ticks(files: list[Path], team: str, adapter: str) -> Iterator[TickBloc
 def _stream_ticks(stream: str, team: str) -> Iterator[TickBlock | Watermark]:
     from lit.processors.delivery import read_ticks
     from lit.settings import Settings
-    from lit.streams import topics
     from lit.streams.broker import kafka
-    from lit.streams.clients import partitions_of
-    from lit.streams.errors import UserError
+    from lit.streams.clients import tick_partitions
 
     settings = Settings()
     with kafka(settings.data, settings.kafka) as bootstrap:
-        topic = topics.ticks(team, stream).name
-        if not (partitions := partitions_of(bootstrap, topic)):
-            raise UserError(f"team {team!r} has no stream {stream!r} with ticks: `lit topics` lists what there is")
+        topic, partitions = tick_partitions(bootstrap, team, stream)
         for partition in partitions:
             yield from read_ticks(bootstrap, topic, partition)
 
