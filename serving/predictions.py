@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +21,7 @@ from lit.streams.errors import UserError
 from lit.streams.records import Bar, Prediction, Score
 from lit.streams.tick import Float64Array
 
+_dtype_name = cache(str)  # numpy makes it anew each time, which takes as long as the digest
 #: A sample's inputs: feature name → value.
 Inputs = dict[str, Any]
 
@@ -73,7 +74,7 @@ def inputs_digest(inputs: Mapping[str, Any]) -> str:
     """Return a short digest of a sample's inputs, by name, shape and bytes."""
     digest = hashlib.sha256()
     for name, value in inputs.items():
-        digest.update(f"{name} {value.shape} {value.dtype}\n".encode())
+        digest.update(f"{name} {value.shape} {_dtype_name(value.dtype)}\n".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return f"sha256:{digest.hexdigest()[:16]}"
 

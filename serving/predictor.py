@@ -84,10 +84,8 @@ class Predictor:
         count = len(values[0])
         parts = []
         for first in range(0, count, BATCH):
-            piece = [value[first : first + BATCH] for value in values]
-            missing = BATCH - len(piece[0])
-            padded = [np.pad(value, [(0, missing)] + [(0, 0)] * (value.ndim - 1), mode="edge") for value in piece]
-            parts.append(np.asarray(self._batch(*map(self._tf.constant, padded)))[: BATCH - missing])
+            padded = [_padded(value[first : first + BATCH]) for value in values]
+            parts.append(np.asarray(self._batch(*map(self._tf.constant, padded)))[: count - first])
         return np.concatenate(parts) if parts else np.empty((0, int(self.model.output_shape[-1])), np.float32)
 
     def _checked(self, spec: FeatureSpec, inputs: Mapping[str, npt.NDArray[Any]], many: bool = False) -> Array:
@@ -103,3 +101,12 @@ class Predictor:
         signature = [self._tf.TensorSpec((batch, *spec.shape), self._tf.float32) for spec in self.inputs]
         function = self._tf.function(lambda *values: model(list(values), training=False), input_signature=signature)
         return function.get_concrete_function()
+
+
+def _padded(samples: Array) -> Array:
+    """Return `BATCH` samples: those given, and the last one again (`np.pad` takes ten times as long)."""
+    if len(samples) == BATCH:
+        return samples
+    full = np.empty((BATCH, *samples.shape[1:]), samples.dtype)
+    full[: len(samples)], full[len(samples) :] = samples, samples[-1]
+    return full
