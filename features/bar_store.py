@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +48,11 @@ class BarStore:
         self._arrays = _arrays(self.bars)
 
 
-def _arrays(bars: Bars) -> list[npt.NDArray[np.generic]]:
+def _arrays(bars: Bars) -> list[npt.NDArray[Any]]:
     return [getattr(bars, name) for name in _COLUMNS]
 
 
-def _with_room(array: npt.NDArray[np.generic], rows: int) -> npt.NDArray[np.generic]:
+def _with_room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     grown = np.empty((rows, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown

@@ -197,8 +197,8 @@ class DeploymentPartition:
         self._publish(predictions)
         _tell(predictions)
         self._score(group.moved)
-        if self.save_due:
-            self.save()
+        if self.save_due and (not predictions or self._saved_before(2 * CHECKPOINT_SECONDS)):
+            self.save()  # if possible not while bars close: those that follow would wait for it
 
     def _score(self, symbols: Iterable[str]) -> None:
         """Publish scores of those predictions of symbols whose label is known by now."""
@@ -272,7 +272,10 @@ class DeploymentPartition:
     @property
     def save_due(self) -> bool:
         """Whether progress was not recorded for a while."""
-        return time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+        return self._saved_before(CHECKPOINT_SECONDS)
+
+    def _saved_before(self, seconds: float) -> bool:
+        return time.monotonic() - self._saved_at >= seconds
 
     def save(self) -> None:
         """Record progress and health."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import msgspec
 import pyarrow as pa
 
-from lit.streams.tick import END_OF_TIME, TICK_SCHEMA, Gap, TickBlock, Watermark, iso
+from lit.streams.block_layout import BlockReader
+from lit.streams.tick import END_OF_TIME, Gap, TickBlock, Watermark, iso
 
 TICKS = b"application/vnd.apache.arrow.stream"
 WATERMARK = b"application/vnd.lit.watermark+json"
 SCHEMA_VERSION = b"1"
 
-#: Columns that have a value in every tick.
-_FILLED = [place for place, field in enumerate(TICK_SCHEMA) if not field.nullable]
+_reader = BlockReader()
 
 Headers = list[tuple[str, bytes]]
 
@@ -89,12 +89,12 @@ def decode(
             body = msgspec.json.decode(value, type=_WatermarkJson)
             gap = _gap(body.gap) if body.gap else None
             return Watermark(symbol, min(int(body.timestamp), END_OF_TIME), first, origin, gap)
-        batch = _read_batch(value)
+        block = _reader.read(symbol, first, origin, value)
     except (KeyError, ValueError, pa.ArrowException, OSError, msgspec.MsgspecError) as error:
         raise PoisonError(f"unreadable message: {error}") from error
-    if batch.num_rows != count or first < 0:
-        raise PoisonError(f"header says {count} ticks from {first}, the block has {batch.num_rows}")
-    return TickBlock(symbol, first, batch, origin)
+    if len(block) != count or first < 0:
+        raise PoisonError(f"header says {count} ticks from {first}, the block has {len(block)}")
+    return block
 
 
 def _gap_json(gap: Gap) -> _GapJson:
@@ -105,27 +105,6 @@ def _gap_json(gap: Gap) -> _GapJson:
 def _gap(body: _GapJson) -> Gap:
     since, until = (None if text is None else int(text) for text in (body.since, body.until))
     return Gap(body.reason, body.missed, since, until)
-
-
-def _read_batch(value: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(value) as reader:
-        batches = list(reader)
-    if len(batches) != 1:
-        raise ValueError(f"{len(batches)} record batches instead of 1")
-    batch = batches[0]
-    if not batch.schema.equals(TICK_SCHEMA):  # one call: small live blocks are many
-        _check_columns(batch.schema)
-    if any(batch.column(i).null_count for i in _FILLED):
-        raise ValueError("null in a column that has a value in every tick")
-    return batch
-
-
-def _check_columns(schema: pa.Schema) -> None:
-    expected = TICK_SCHEMA
-    if schema.names[: len(expected.names)] != expected.names or any(
-        schema.field(i).type != field.type for i, field in enumerate(expected)
-    ):
-        raise ValueError(f"columns {schema.names} do not begin with {expected.names}")
 
 
 def _headers(kind: bytes, first: int, count: int, origin: str) -> Headers:

@@ -63,7 +63,7 @@ class TickBlock:
     @property
     def next_index(self) -> int:
         """Index that the tick after this block has."""
-        return self.first_index + self.batch.num_rows
+        return self.first_index + len(self)
 
     @property
     def timestamp(self) -> Int64Array:
@@ -85,9 +85,11 @@ class TickBlock:
 
     def slice(self, start: int, stop: int | None = None) -> TickBlock:
         """Return ticks `start`…`stop` of this block (positions in the block) as a block, without copying."""
-        length = self.batch.num_rows
+        length = len(self)
         start = min(max(start, 0), length)
         stop = length if stop is None else min(max(stop, start), length)
+        if stop - start == length:
+            return self
         return TickBlock(self.symbol, self.first_index + start, self.batch.slice(start, stop - start), self.origin)
 
     def packet(self, position: int, index: int | None = None) -> dict[str, Any]:
