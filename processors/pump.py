@@ -8,7 +8,7 @@ Python but the messages themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -171,7 +171,8 @@ class Pump:
         if skip or first + count > piece.count:
             block = decode(message.key(), message.value(), headers)
             assert isinstance(block, TickBlock)
-            block = replace(block.slice(skip, piece.count - first), origin="", first_index=piece.base + first + skip)
+            batch = block.slice(skip, piece.count - first).batch
+            block = TickBlock(block.symbol, piece.base + first + skip, batch)
             moved, count = encode(block), len(block)
         else:
             headers.pop("origin", None)
