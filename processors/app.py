@@ -21,7 +21,7 @@ import faust
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka
 
-from lit.processors.batches import BatchConsumer
+from lit.processors.batches import GATHER_SECONDS, BatchConsumer
 from lit.streams.errors import LitError
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,9 @@ class _NoTables(TableManager):  # type: ignore[misc]
 class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, so without a folder in the directory that it is started in."""
 
+    #: Time between fetches in a steady flow.
+    gather_seconds = GATHER_SECONDS
+
     def _create_directories(self) -> None:
         pass
 
@@ -60,9 +63,9 @@ class App(faust.App):  # type: ignore[misc]
         return _Transport(self.conf.broker_consumer, self)
 
 
-def create_app(app_id: str, bootstrap: str) -> App:
+def create_app(app_id: str, bootstrap: str, gather_seconds: float = GATHER_SECONDS) -> App:
     """Return a Faust app for batches of raw bytes, without tables, web server or leader topic."""
-    return App(
+    app = App(
         app_id,
         broker=f"kafka://{bootstrap.replace(',', ';kafka://')}",
         key_serializer="raw",
@@ -82,6 +85,8 @@ def create_app(app_id: str, bootstrap: str) -> App:
         broker_session_timeout=6.0,
         broker_heartbeat_interval=1.5,
     )
+    app.gather_seconds = gather_seconds
+    return app
 
 
 def raw_topic(app: faust.App, *names: str) -> Any:

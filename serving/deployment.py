@@ -26,6 +26,9 @@ from lit.serving.predictions import Model
 #: Messages of a partition that may wait while a group is worked on.
 _WAITING = 1024
 _LOOK_SECONDS = 1.0
+#: Time between fetches: with twice as much, predictions come a fifth later at the median, and later at p99 too; with
+#: less, groups are smaller than what their transactions cost.
+_GATHER_SECONDS = 0.01
 
 
 class _Lane:
@@ -95,7 +98,7 @@ def deployment_app(config: DeploymentConfig, models: Sequence[Model]) -> faust.A
     """Return the Faust app of a deployment."""
     for model in models:
         model.check()
-    app = create_app(config.app_id, config.bootstrap)
+    app = create_app(config.app_id, config.bootstrap, _GATHER_SECONDS)
     app.conf.consumer_auto_offset_reset = "latest"
     lanes: dict[int, _Lane] = {}
     computing = threading.Lock()
