@@ -20,8 +20,8 @@ from faust.types.tuples import ConsumerMessage
 #: How long a fetch may wait for data. A partition that got data meanwhile waits as long if it is not in that fetch
 #: (one is under way at a time for each broker), so Faust's own 1.5 s would hold it up.
 FETCH_WAIT_MS = 50
-#: Time between a fetch that brought something and the next one, where the app says nothing else. At a thousand ticks a second, workers of two cores took
-#: half the CPU with it, and predictions came in half the time at the median; twice as much gains little more.
+#: Time between a fetch that brought something and the next one, where the app says nothing else. At a thousand ticks a
+#: second, workers of two cores took half the CPU with it, and predictions came in half the time at the median.
 GATHER_SECONDS = 0.02
 
 
