@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -120,8 +121,16 @@ def guarded(body: Callable[[Any], Awaitable[None]]) -> Callable[[Any], AsyncIter
     return agent
 
 
+_ending = threading.Lock()
+
+
 def end_process(error: BaseException) -> None:
-    """Say what happened and end at once: nothing more is acknowledged, committed or sent."""
+    """Say what happened and end at once: nothing more is acknowledged, committed or sent.
+
+    What fails while the process ends is a consequence, and not told.
+    """
+    if not _ending.acquire(blocking=False):
+        threading.Event().wait()
     if isinstance(error, LitError):
         log.error("%s", error)
         code = error.exit_code

@@ -67,9 +67,9 @@ def _pace(fetcher: Any, gather_seconds: float) -> None:
         nonlocal rested
         try:
             await asyncio.sleep(max(0.0, rested - time.monotonic()))
-        except asyncio.CancelledError:  # the partitions were taken away: the fetcher expects no error then
+            found = bool(await fetch(*request))
+        except asyncio.CancelledError:  # the partitions were taken away, or all ends: the fetcher expects no error
             return False
-        found = bool(await fetch(*request))
         if found:
             rested = time.monotonic() + gather_seconds
         return found

@@ -249,3 +249,12 @@ def test_a_deployment_of_bars_that_do_not_exist_takes_no_other_bars_from_its_str
         for name, text in (("a", "5parsec"), ("b", "5min"))
     }
     assert intervals_of("tape", None, made) == ["1minute", "5minute"]
+
+
+def test_a_deployment_of_a_stream_that_does_not_exist_ends_with_a_sentence(team: Workspace, kafka: str) -> None:
+    said = {"name": "lost", "stream": "nowhere", "output": {"models": ["old"]}}
+    (team.folder("preview") / "lost.json").write_text(json.dumps(said))
+    command = [sys.executable, "-m", "lit.cli", "worker", "deployment", "--name", "lost"]
+    environment = {**os.environ, "LIT_KAFKA": kafka}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 2 and "no stream 'nowhere'" in done.stderr and "Traceback" not in done.stderr

@@ -69,6 +69,28 @@ def send(kafka: str, blocks: list[TickBlock], team: str = "live") -> None:
 
 
 @pytest.mark.kafka
+def test_features_that_no_stream_publishes_are_not_compared_in_silence(kafka: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "unpublished")
+    save_feature(workspace, "per_minute", "per_unit", {"unit": "minute"})
+    save_schema(workspace, Schema("small", [str(SAMPLES / "IBM.N_20131007.csv.gz")], ["per_minute"]))
+    command = [
+        sys.executable,
+        "-m",
+        "lit.cli",
+        "verify",
+        "parity",
+        "feed",
+        "--schema",
+        "small",
+        "--team",
+        "unpublished",
+    ]
+    environment = {**os.environ, "LIT_DATA": str(tmp_path), "LIT_KAFKA": kafka}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 2 and "lit stream set feed --features small" in done.stderr, done.stderr
+
+
+@pytest.mark.kafka
 @pytest.mark.fault
 def test_vectors_come_once_each_through_a_kill_and_equal_a_backfill(kafka: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, "live")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lit.logs import JsonLines
+from lit.logs import REPEAT_SECONDS, JsonLines, Repeats
 from lit.settings import Settings
 from lit.streams.errors import UserError
 
@@ -63,3 +63,18 @@ def test_a_json_line_holds_all_of_a_record() -> None:
         '3 "ticks" lost',
     )
     assert line["time"].endswith("Z") and "ValueError: x\ny" in line["error"]
+
+
+def test_what_a_library_repeats_is_told_once_in_a_while_with_its_number() -> None:
+    def said(name: str, message: str, at: float) -> str | None:
+        record = logging.LogRecord(name, logging.WARNING, "f.py", 1, message, ("broker",), None)
+        record.created = at
+        return record.getMessage() if repeats.filter(record) else None
+
+    repeats = Repeats()
+    assert said("aiokafka.conn", "%s is gone", 0.0) == "broker is gone"
+    assert [said("aiokafka.conn", "%s is gone", REPEAT_SECONDS * share) for share in (0.1, 0.5, 0.9)] == [None] * 3
+    assert said("aiokafka.conn", "%s is back", 1.0) == "broker is back"
+    assert said("aiokafka.conn", "%s is gone", REPEAT_SECONDS) == "broker is gone (and 3 times since it was last told)"
+    assert said("aiokafka.conn", "%s is gone", 3 * REPEAT_SECONDS) == "broker is gone"
+    assert [said("lit.processors.app", "%s is gone", 0.0) for _ in range(2)] == ["broker is gone"] * 2

@@ -166,6 +166,7 @@ def deployment(
     from lit.serving.opening import config_of, load_deployment, open_models
     from lit.settings import Settings
     from lit.streams.broker import kafka
+    from lit.streams.clients import tick_partitions
     from lit.streams.errors import UserError
     from lit.streams.workspace import Workspace
 
@@ -175,8 +176,10 @@ def deployment(
     found = load_deployment(workspace, name)
     if not (found.output.models or found.output.shadow):
         raise UserError(f"deployment {name!r} has no model: choose at least one vault item for it")
-    models = open_models(workspace, found)
     with kafka(settings.data, settings.kafka) as bootstrap:
+        if found.stream not in workspace.names("streams"):
+            tick_partitions(bootstrap, team, found.stream)  # else it would wait for ticks for ever
+        models = open_models(workspace, found)
         config = config_of(workspace, found, bootstrap, settings.replication)
         config.create_topics()
         if ready is not None:
