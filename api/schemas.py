@@ -15,8 +15,9 @@ from lit.api.asset_schemas import AssetDetail, Assets, AuditProgress, Samples, V
 from lit.api.live.forming import Forming
 from lit.api.workers import Status as WorkerState
 from lit.serving.alerts import Alert
+from lit.serving.comparison import Comparison
 from lit.serving.opening import Deployment
-from lit.serving.score_report import Comparison, ModelReport
+from lit.serving.score_report import ModelReport
 from lit.serving.score_summary import Summary
 from lit.streams.records import Bar, Prediction, Score
 from lit.trainer.asset_sample import AssetSample

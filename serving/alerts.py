@@ -33,10 +33,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         Messages of ticks that wait.
     latency_ms
         99th percentile from a bar's close to its prediction.
-    accuracy, brier
-        Of the last scores (500 at the most): accuracy below, Brier above.
+    accuracy, brier, rmse
+        Of the last scores (500 at the most): accuracy below; Brier, or the error of predicted numbers, above.
     scores
-        How many scores there must be before accuracy and Brier say something.
+        How many scores there must be before these say something.
     calendar
         Exchange (ISO 10383 code, `XNYS`): silence counts in its sessions only.
     webhook, secret
@@ -49,6 +49,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     latency_ms: float | None = None
     accuracy: float | None = None
     brier: float | None = None
+    rmse: float | None = None
     scores: int = 50
     calendar: str | None = None
     webhook: str | None = None
@@ -68,7 +69,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(cls))
             raise UserError(f"alerts do not fit: {error} (there are: {known})") from None
-        for name in ("drift", "silence", "lag", "latency_ms", "accuracy", "brier"):
+        for name in _NAMES:
             value = getattr(rules, name)
             if value is not None and not value > 0:
                 raise UserError(f"alert {name} is {value}: give a number above 0")
@@ -170,12 +171,12 @@ class AlertBook:
 def _is_gone(key: tuple[str, str], models: frozenset[str] | None) -> bool:
     """Whether a condition was about a model that the deployment no longer has."""
     rule, subject = key
-    if models is None or rule not in ("drift", "accuracy", "brier"):
+    if models is None or rule not in ("drift", "accuracy", "brier", "rmse"):
         return False
     return (subject.partition(": ")[0] if rule == "drift" else subject) not in models
 
 
-_NAMES = ("drift", "silence", "lag", "latency_ms", "accuracy", "brier")
+_NAMES = ("drift", "silence", "lag", "latency_ms", "accuracy", "brier", "rmse")
 
 
 def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:
@@ -196,4 +197,6 @@ def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:
             found.append(("accuracy", model, measures.accuracy, rules.accuracy))
         if rules.brier is not None and measures.brier is not None:
             found.append(("brier", model, measures.brier, rules.brier))
+        if rules.rmse is not None and measures.regression is not None:
+            found.append(("rmse", model, measures.regression.rmse, rules.rmse))
     return found

@@ -1,17 +1,18 @@
-"""How a deployment's models did, since the start and lately, and which of two is better on the same bars.
+"""How a deployment's models did, since the start and lately.
 
 Pure: scores in, numbers out. Memory does not grow with the number of scores.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
+from lit.serving.comparison import Comparison, paired
+from lit.serving.regression_measures import RegressionMeasures, RegressionSums, mean_squared_error, signs_right
 from lit.serving.score_summary import base_rates, classes, right, squared_error
 from lit.streams.records import Score
 from lit.streams.tick import Float64Array, Int64Array, from_iso
@@ -21,8 +22,8 @@ from lit.trainer import metrics
 RECENT = 500
 #: Bins of the reliability diagram, and those that the ROC curve since the start is counted in.
 BINS, FINE = 10, 20_000
-#: Bars that models are compared on: the latest so many; and how many there must be before one is called better.
-COMPARED, ENOUGH = 20_000, 30
+#: Bars that models are compared on: the latest so many.
+COMPARED = 20_000
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -49,6 +50,8 @@ class Measures(msgspec.Struct, frozen=True):
         null unless there are two classes.
     calibration_error
         Mean distance of prediction and frequency over ten bins.
+    regression
+        Of a model that predicts numbers instead of classes: then all others are null.
     """
 
     scored: int
@@ -58,6 +61,7 @@ class Measures(msgspec.Struct, frozen=True):
     base_rate_brier: float | None = None
     auc: float | None = None
     calibration_error: float | None = None
+    regression: RegressionMeasures | None = None
 
 
 class ModelReport(msgspec.Struct, frozen=True):
@@ -69,39 +73,6 @@ class ModelReport(msgspec.Struct, frozen=True):
     recent: Measures
     calibration: list[Reliability]
     validation: dict[str, float] = {}
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """Two models on the bars that both were scored at.
-
-    Parameters
-    ----------
-    bars
-        How many.
-    only_champion_right, only_challenger_right
-        Bars at which one was right and the other was not.
-    mcnemar_p
-        Two-sided exact p of those being equally likely (McNemar 1947). It takes bars for independent, so of many
-        symbols that move together it is too small: `better` goes by the interval.
-    brier_difference
-        Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
-    low, high
-        Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
-        Mariano 1995, Bartlett weights), and the symbols' bars of one moment even more: they count as one observation.
-    better
-        The model that is better for certain (the interval leaves 0 out, on 30 moments at the least), else null.
-    """
-
-    champion: str
-    challenger: str
-    bars: int
-    only_champion_right: int = 0
-    only_challenger_right: int = 0
-    mcnemar_p: float = 1.0
-    brier_difference: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    better: str | None = None
 
 
 @dataclass
@@ -160,11 +131,20 @@ class _Sums:
 
 
 @dataclass(slots=True)
+class _Said:
+    """Whether a model was right at a bar: about the class (None: it said none), the sign; and its squared error."""
+
+    hit: bool | None
+    sign: bool
+    error: float
+
+
+@dataclass(slots=True)
 class _Bar:
-    """Whether each model was right at a bar, and its squared error; `start` in ns since the epoch."""
+    """What models said at a bar; `start` in ns since the epoch."""
 
     start: int
-    said: dict[str, tuple[int, float]] = field(default_factory=dict)
+    said: dict[str, _Said] = field(default_factory=dict)
 
 
 class ScoreReports:
@@ -173,28 +153,29 @@ class ScoreReports:
     def __init__(self) -> None:
         self._start: dict[str, _Sums] = {}
         self._recent: dict[str, _Sums] = {}
-        self._window: dict[str, deque[tuple[list[float], int] | None]] = {}
+        self._numbers: dict[str, RegressionSums] = {}
+        self._window: dict[str, deque[Score]] = {}
         self._others: dict[str, int] = {}
         self._bars: dict[tuple[str, int], _Bar] = {}
         self._oldest = -(2**63)
 
     def add(self, score: Score) -> None:
-        """Take a score; of one without classes (a regression) there is only the number."""
+        """Take a score."""
         model, found = score.model, classes(score.prediction, score.outcome)
         if model not in self._start:
             self._start[model], self._recent[model] = _Sums(fine=np.zeros((2, FINE), np.int64)), _Sums()
-        recent, window = self._recent[model], self._window.setdefault(model, deque())
-        window.append(found)
-        if len(window) > RECENT and (gone := window.popleft()) is not None:
+            self._numbers[model], self._window[model], self._others[model] = RegressionSums(), deque(), 0
+        recent, window = self._recent[model], self._window[model]
+        window.append(score)
+        if len(window) > RECENT and (gone := _classes_of(window.popleft())) is not None:
             recent.add(*gone, sign=-1)
+        self._numbers[model].add(score.prediction, score.outcome)
         if found is None:
-            self._others[model] = self._others.get(model, 0) + 1
-            return
-        probabilities, came = found
-        self._start[model].add(probabilities, came)
-        recent.add(probabilities, came)
-        said = int(right(probabilities, came)), squared_error(probabilities, came, len(probabilities) == 2)
-        if (start := from_iso(score.bar_start)) >= self._oldest:
+            self._others[model] += 1
+        else:
+            self._start[model].add(*found)
+            recent.add(*found)
+        if (said := _said(score, found)) and (start := from_iso(score.bar_start)) >= self._oldest:
             self._bars.setdefault((score.symbol, score.ordinal), _Bar(start)).said[model] = said
         if len(self._bars) > 2 * COMPARED:
             self._forget()
@@ -207,9 +188,10 @@ class ScoreReports:
     def recent(self, model: str) -> Measures:
         """Return a model's measures of the last scores."""
         window = self._window.get(model, deque())
-        both = [one for one in window if one is not None]
+        both = [one for one in map(_classes_of, window) if one is not None]
         if len(both) <= len(window) - len(both):
-            return Measures(len(window))
+            numbers = RegressionSums((score.prediction, score.outcome) for score in window)
+            return Measures(len(window), regression=numbers.measures())
         sums = self._recent[model]
         came = np.array([came == 1 for _, came in both])
         if not sums.binary or came.all() or not came.any():
@@ -219,76 +201,51 @@ class ScoreReports:
 
     def report(self, model: str, shadow: bool, validation: dict[str, float] | None = None) -> ModelReport:
         """Return all about a model."""
-        since, others = self._start.get(model, _Sums()), self._others.get(model, 0)
-        classified = since.scored > others
+        since, classified = self._start.get(model, _Sums()), self._classified(model)
         return ModelReport(
             model,
             shadow,
-            since.measures() if classified else Measures(since.scored + others),
+            since.measures() if classified else self._measured(model),
             self.recent(model),
             since.reliability() if classified else [],
             dict(validation or {}),
         )
 
+    def _classified(self, model: str) -> bool:
+        """Whether most of a model's scores are of classes: the outcome of a regression is 0 now and then."""
+        return model in self._start and self._start[model].scored > self._others[model]
+
+    def _measured(self, model: str) -> Measures:
+        """Return the measures since the start of a model that says numbers."""
+        if model not in self._start:
+            return Measures(0)
+        return Measures(self._start[model].scored + self._others[model], regression=self._numbers[model].measures())
+
     def compare(self, champion: str, challenger: str) -> Comparison:
         """Compare two models on the bars that both were scored at."""
-        bars = [bar for bar in self._bars.values() if {champion, challenger} <= bar.said.keys()]
-        bars = sorted(bars, key=lambda bar: bar.start)[-COMPARED:]
-        both = [(bar.said[champion], bar.said[challenger]) for bar in bars]
-        return paired(champion, challenger, both, [bar.start for bar in bars])
+        classified = self._classified(champion)
+        if classified != self._classified(challenger):
+            return Comparison(champion, challenger, 0)
+        found: list[tuple[int, tuple[_Said, _Said]]] = []
+        for bar in self._bars.values():
+            if (a := bar.said.get(champion)) is None or (b := bar.said.get(challenger)) is None:
+                continue
+            if not classified or (a.hit is not None and b.hit is not None):
+                found.append((bar.start, (a, b)))
+        found = sorted(found, key=lambda one: one[0])[-COMPARED:]
+        both = [tuple((int((o.hit if classified else o.sign) or 0), o.error) for o in said) for _, said in found]
+        return paired(champion, challenger, both, [start for start, _ in found])
 
 
-def paired(
-    champion: str,
-    challenger: str,
-    both: list[tuple[tuple[int, float], tuple[int, float]]],
-    times: list[int] | None = None,
-) -> Comparison:
-    """Compare two models by (right, squared error) of each at the same bars, in order.
-
-    Parameters
-    ----------
-    times
-        When each bar began, ascending; bars of several symbols may begin together. None: one after the other.
-    """
-    if not both:
-        return Comparison(champion, challenger, 0)
-    first = sum(a[0] > b[0] for a, b in both)
-    second = sum(b[0] > a[0] for a, b in both)
-    differences = np.array([a[1] - b[1] for a, b in both])
-    together = np.unique(times, return_inverse=True)[1] if times else np.arange(len(both))
-    mean = float(differences.mean())
-    moments = np.bincount(together, differences - mean).astype(np.float64)
-    margin = 1.959964 * math.sqrt(_variance_of_sum(moments)) / len(both)
-    certain = len(moments) >= ENOUGH and abs(mean) > margin > 0
-    return Comparison(
-        champion=champion,
-        challenger=challenger,
-        bars=len(both),
-        only_champion_right=first,
-        only_challenger_right=second,
-        mcnemar_p=_binomial_p(min(first, second), first + second),
-        brier_difference=mean,
-        low=mean - margin,
-        high=mean + margin,
-        better=(challenger if mean > 0 else champion) if certain else None,
-    )
+def _classes_of(score: Score) -> tuple[list[float], int] | None:
+    return classes(score.prediction, score.outcome)
 
 
-def _variance_of_sum(centred: Float64Array) -> float:
-    count = len(centred)
-    lags = min(int(count ** (1 / 3)), count - 1)
-    total = float(centred @ centred)
-    for lag in range(1, lags + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
-    return max(total, 0.0)
-
-
-def _binomial_p(fewer: int, total: int) -> float:
-    """Return the two-sided exact p of `fewer` or less of `total` fair coins, and as many the other way."""
-    if total == 0:
-        return 1.0
-    if total > 1000:  # the normal approximation with continuity correction
-        z = max(0.0, abs(total / 2 - fewer) - 0.5) / (math.sqrt(total) / 2)
-        return math.erfc(z / math.sqrt(2))
-    return min(1.0, 2 * sum(math.comb(total, k) for k in range(fewer + 1)) / 2**total)
+def _said(score: Score, found: tuple[list[float], int] | None) -> _Said | None:
+    """Return what a model said at a bar; None if there is nothing to compare."""
+    alike = len(score.prediction) == len(score.outcome) > 0
+    sign = alike and signs_right(score.prediction, score.outcome)
+    if found is not None:
+        probabilities, came = found
+        return _Said(right(probabilities, came), sign, squared_error(probabilities, came, len(probabilities) == 2))
+    return _Said(None, sign, mean_squared_error(score.prediction, score.outcome)) if alike else None

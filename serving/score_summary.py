@@ -2,7 +2,8 @@
 
 A prediction is read by its form: one number from 0 to 1 with an outcome of 0 or 1 is the probability of 1; several are
 probabilities of classes, with an outcome that is one-hot or names the class. Other scores are counted but have no
-accuracy; a model of which most are of that kind (a regression, whose outcome is 0 now and then) has none at all.
+accuracy; a model of which most are of that kind (a regression, whose outcome is 0 now and then) has none at all: its
+errors are in the report (`lit.serving.score_report`).
 """
 
 from __future__ import annotations

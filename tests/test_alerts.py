@@ -32,6 +32,7 @@ from lit.serving.health import Health
 from lit.serving.notify import Notifier
 from lit.serving.opening import Deployment, Output
 from lit.serving.partition import HEALTH
+from lit.serving.regression_measures import RegressionSums
 from lit.serving.score_report import Measures
 from lit.streams import topics
 from lit.streams.clients import producer
@@ -93,6 +94,13 @@ def test_what_stood_of_a_model_that_left_the_deployment_is_forgotten() -> None:
     assert len(book.judge(rules, Facts(**bad, models=frozenset("ab")))) == 4  # type: ignore[arg-type]
     assert book.judge(rules, Facts(models=frozenset("b"))) == []
     assert book.standing == {("drift", "b: x.y"), ("brier", "b")}
+
+
+def test_the_error_of_predicted_numbers_has_a_threshold() -> None:
+    sums = RegressionSums([([1.0], [2.0])] * 3)
+    book, facts = AlertBook("d"), Facts(recent={"m": Measures(3, regression=sums.measures()), "c": Measures(3)})
+    assert [(a.rule, a.subject, a.value) for a in book.judge(Rules(rmse=0.9, scores=3), facts)] == [("rmse", "m", 1.0)]
+    assert AlertBook("d").judge(Rules(rmse=1.1, scores=3), facts) == []
 
 
 NIGHT, MORNING = from_iso("2024-03-05T13:00:00Z") / 1e9, from_iso("2024-03-05T14:30:01Z") / 1e9

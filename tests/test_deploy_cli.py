@@ -258,3 +258,12 @@ def test_a_deployment_of_a_stream_that_does_not_exist_ends_with_a_sentence(team:
     environment = {**os.environ, "LIT_KAFKA": kafka}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 2 and "no stream 'nowhere'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_measures_are_told_beside_what_no_model_would_get() -> None:
+    numbers = {"rmse": 0.0123, "base_rmse": 0.02, "r2": 0.6, "sign_accuracy": None}
+    since = {"scored": 7, "accuracy": None, "brier": None, "regression": numbers}
+    assert deploy_view._measures(since) == "7 scored, rmse 0.0123 (base 0.02), r2 0.6"
+    classes = {"scored": 7, "accuracy": 0.6, "base_rate_accuracy": 0.5, "auc": None, "regression": None}
+    assert deploy_view._measures(classes) == "7 scored, accuracy 0.600 (base 0.500)"
+    assert deploy_view._measures({"brier": 0.2, "base_brier": 0.25}) == "brier 0.200 (base 0.250)"

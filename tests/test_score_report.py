@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from lit.serving.comparison import paired
 from lit.serving.drift import BINS as DRIFT_BINS
 from lit.serving.drift import ENOUGH, DriftTally, Shift, drift_of, reference_of
-from lit.serving.score_report import RECENT, Measures, ScoreReports, paired
+from lit.serving.score_report import RECENT, Measures, ScoreReports
 from lit.serving.score_summary import ScoreBook
 from lit.streams.records import Score
 from lit.streams.tick import iso
-from lit.trainer.metrics import auc, calibration, calibration_error
+from lit.trainer.metrics import Baseline, auc, calibration, calibration_error, evaluate
 
 
 def score(ordinal: int, p: list[float], outcome: list[float], model: str = "m", symbol: str = "A") -> Score:
@@ -76,9 +77,61 @@ def test_a_regression_whose_outcome_is_sometimes_zero_is_no_classifier_and_a_log
         reports.add(score(ordinal, [3.0 - ordinal], [float(ordinal % 2)], "logits"))
     for model in ("m", "logits"):
         found = reports.report(model, False)
-        assert found.since_start == found.recent == Measures(9), model
-        assert found.calibration == []
+        since = found.since_start
+        assert (since.scored, since.accuracy, since.brier, since.auc) == (9, None, None, None), model
+        assert since == found.recent and since.regression is not None and found.calibration == []
     assert (book.summary("m", None).scored, book.summary("m", None).accuracy) == (9, None)
+
+
+NUMBERS = st.lists(
+    st.tuples(*[st.floats(-50, 50, allow_subnormal=False).map(lambda x: round(x, 3))] * 4), min_size=2, max_size=60
+)
+
+
+@given(NUMBERS, st.sampled_from([0.0, 1e5]))
+def test_measures_of_numbers_equal_those_of_training(rows: list[tuple[float, ...]], height: float) -> None:
+    said, came = (np.array(rows)[:, columns] + height for columns in ((0, 1), (2, 3)))
+    reports = ScoreReports()
+    for ordinal, (p, o) in enumerate(zip(said.tolist(), came.tolist(), strict=True)):
+        reports.add(score(ordinal, p, o))
+    found = reports.report("m", False)
+    since, recent = found.since_start.regression, found.recent.regression
+    assert since is not None and since == recent and found.recent.scored == len(rows)
+    labels, predictions = came.astype(np.float64), said.astype(np.float64)
+    expected = evaluate("regression", labels, predictions, Baseline(came.mean(axis=0)))  # type: ignore[arg-type]
+    for name in ("mae", "rmse", "base_rmse"):
+        assert getattr(since, name) == pytest.approx(expected[name], abs=1e-3), name
+    if came.var(axis=0).min() > 0.01 and said.var(axis=0).min() > 0.01:
+        assert since.r2 == pytest.approx(expected["r2"], rel=1e-3, abs=1e-3)
+        assert since.correlation == pytest.approx(expected["correlation"], abs=1e-3)
+    moved = came != 0
+    if moved.any():
+        assert since.sign_accuracy == pytest.approx((np.sign(said) == np.sign(came))[moved].mean())
+        base = np.maximum((came > 0).sum(axis=0), (came < 0).sum(axis=0)).sum() / moved.sum()
+        assert since.base_sign_accuracy == pytest.approx(base)
+
+
+def test_what_does_not_compare_is_counted_and_changes_no_measure() -> None:
+    reports = ScoreReports()
+    for ordinal, (p, o) in enumerate([([1.5], [2.0]), ([2.5], [2.0]), ([1.0, 2.0], [3.0]), ([math.nan], [3.0])]):
+        reports.add(score(ordinal, p, o))
+    found = reports.report("m", False).since_start
+    assert found.scored == 4 and found.regression is not None
+    assert (found.regression.mae, found.regression.rmse, found.regression.base_rmse) == (0.5, 0.5, 0.0)
+    assert (found.regression.r2, found.regression.sign_accuracy) == (None, 1.0)
+
+
+def test_of_two_models_that_say_numbers_the_one_with_smaller_errors_is_found_and_signs_are_compared() -> None:
+    rng, reports = np.random.default_rng(8), ScoreReports()
+    for ordinal in range(400):
+        came = float(np.round(rng.normal(0, 1e-3), 6)) if ordinal % 5 else 0.0  # a return is 0 now and then
+        reports.add(score(ordinal, [came + rng.normal(0, 1e-3)], [came], "near"))
+        reports.add(score(ordinal, [came + rng.normal(0, 3e-3)], [came], "far"))
+        reports.add(score(ordinal, [0.5], [float(came > 0)], "classes"))
+    found = reports.compare("far", "near")
+    assert (found.bars, found.better) == (400, "near")
+    assert found.only_challenger_right > found.only_champion_right > 0 and found.mcnemar_p < 0.01
+    assert reports.compare("far", "classes").bars == 0
 
 
 def test_two_classes_are_measured_alike_whether_the_model_has_one_output_or_two() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
 Name = Annotated[str, typer.Argument(help="a deployment")]
+#: Measures of models that predict numbers.
+_REGRESSION = ("rmse", "mae", "r2", "correlation", "sign_accuracy")
 
 
 def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
@@ -79,7 +81,7 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
         verdict = f"{one['better']} is better" if one["better"] else "no difference for certain"
         typer.echo(
             f"{one['challenger']} against {one['champion']} on {one['bars']} bars: {verdict} "
-            f"(Brier {one['brier_difference']:+.4f}, 95 % {one['low']:+.4f} … {one['high']:+.4f}; "
+            f"(squared error {one['brier_difference']:+.4f}, 95 % {one['low']:+.4f} … {one['high']:+.4f}; "
             f"McNemar p {one['mcnemar_p']:.3g})"
         )
     for alert in health["alerts"][-10:]:
@@ -130,12 +132,13 @@ def _number(value: float | None) -> str:
 
 def _measures(found: dict[str, Any]) -> str:
     """Return measures as text, each beside its base."""
-    bases = {"accuracy": ("base_rate_accuracy", "base_accuracy"), "brier": ("base_rate_brier", "base_brier")}
+    found = found | (found.get("regression") or {})
     parts = [f"{found['scored']} scored"] if "scored" in found else []
-    for name in ("accuracy", "brier", "auc", "calibration_error"):
+    for name in ("accuracy", "brier", "auc", "calibration_error", *_REGRESSION):
         if found.get(name) is None:
             continue
-        base = next((found[key] for key in bases.get(name, ()) if found.get(key) is not None), None)
-        beside = f" (base {base:.3f})" if base is not None else ""
-        parts.append(f"{name.replace('_', ' ')} {found[name]:.3f}{beside}")
+        digits = ".3g" if name in _REGRESSION else ".3f"  # numbers may be of any size
+        base = next((found[key] for key in (f"base_rate_{name}", f"base_{name}") if found.get(key) is not None), None)
+        beside = f" (base {base:{digits}})" if base is not None else ""
+        parts.append(f"{name.replace('_', ' ')} {found[name]:{digits}}{beside}")
     return ", ".join(parts) or "nothing yet"

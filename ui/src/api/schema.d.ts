@@ -2775,14 +2775,14 @@ export interface components {
          *     Parameters
          *     ----------
          *     bars
-         *         How many.
+         *         How many; none if one says classes and the other numbers.
          *     only_champion_right, only_challenger_right
-         *         Bars at which one was right and the other was not.
+         *         Bars at which one was right and the other was not: about the class, of numbers about the sign.
          *     mcnemar_p
          *         Two-sided exact p of those being equally likely (McNemar 1947). It takes bars for independent, so of many
          *         symbols that move together it is too small: `better` goes by the interval.
          *     brier_difference
-         *         Mean of the champion's squared error minus the challenger's: above 0, the challenger is better.
+         *         Mean of the champion's squared error minus the challenger's, also of numbers: above 0, the challenger is better.
          *     low, high
          *         Its 95 % confidence interval, with the variance of a series whose neighbours resemble each other (Diebold and
          *         Mariano 1995, Bartlett weights), and the symbols' bars of one moment even more: they count as one observation.
@@ -5021,6 +5021,8 @@ export interface components {
          *         null unless there are two classes.
          *     calibration_error
          *         Mean distance of prediction and frequency over ten bins.
+         *     regression
+         *         Of a model that predicts numbers instead of classes: then all others are null.
          */
         Measures: {
             scored: number;
@@ -5036,6 +5038,35 @@ export interface components {
             auc: number | null;
             /** @default null */
             calibration_error: number | null;
+            /** @default null */
+            regression: components["schemas"]["RegressionMeasures"] | null;
+        };
+        /**
+         * RegressionMeasures
+         * @description Measures of predicted numbers; where the label has several, each column counts as much.
+         *
+         *     Parameters
+         *     ----------
+         *     mae, rmse
+         *         Mean absolute error; root of the mean squared error.
+         *     base_rmse
+         *         That of always saying the outcomes' mean, known in hindsight: a hard measure.
+         *     r2
+         *         1 - squared error / that of the mean; null if the outcomes did not vary.
+         *     correlation
+         *         Pearson's, the mean over columns; 0 for a column that did not vary.
+         *     sign_accuracy, base_sign_accuracy
+         *         Of outcomes other than 0, how many had the sign that was said; what always saying the more frequent sign would
+         *         have got. Null if all were 0.
+         */
+        RegressionMeasures: {
+            mae: number;
+            rmse: number;
+            base_rmse: number;
+            r2: number | null;
+            correlation: number;
+            sign_accuracy: number | null;
+            base_sign_accuracy: number | null;
         };
         /**
          * Reliability
