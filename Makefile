@@ -6,6 +6,8 @@ UV := $(BIN)/uv
 export LIT_DATA ?= $(CURDIR)/data
 # Where it is set, each of the many processes of a test run or a build would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
+# Files of tests run side by side, each worker with a broker of its own: much of a test's time is waiting.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,10 +32,10 @@ demo: setup  ## from tick files to live predictions; ARGS=--once stops by itself
 	$(BIN)/lit demo $(ARGS)
 
 test: setup  ## run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 faults: setup  ## only the tests that kill processes
-	$(BIN)/python -m pytest -m fault
+	$(PYTEST) -m fault
 
 bench: setup  ## what it costs, as ratios to references of the same run
 	$(BIN)/lit bench bars
