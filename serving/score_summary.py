@@ -1,9 +1,8 @@
 """How predictions have done so far, next to what no model at all would have done. Pure: scores in, numbers out.
 
 A prediction is read by its form: one number from 0 to 1 with an outcome of 0 or 1 is the probability of 1; several are
-probabilities of classes, with an outcome that is one-hot or names the class. Other scores are counted but have no
-accuracy; a model of which most are of that kind (a regression, whose outcome is 0 now and then) has none at all: its
-errors are in the report (`lit.serving.score_report`).
+probabilities of classes, with an outcome that is one-hot or names the class. Other scores have no accuracy; a model of
+which most are of that kind (a regression, whose outcome is 0 now and then) has errors instead.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from lit.serving.regression_measures import RegressionMeasures, RegressionSums
 from lit.streams.records import Prediction, Score
 
 #: `recent_accuracy` is of this many scores.
@@ -38,6 +38,8 @@ class Summary(msgspec.Struct, frozen=True):
         always giving the outcomes' frequencies.
     recent_accuracy
         Accuracy of the last 50.
+    regression
+        Of a model that predicts numbers: then all measures of classes are null.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Summary(msgspec.Struct, frozen=True):
     brier: float | None
     base_rate_brier: float | None
     recent_accuracy: float | None
+    regression: RegressionMeasures | None = None
 
 
 def classes(prediction: Sequence[float], outcome: Sequence[float]) -> tuple[list[float], int] | None:
@@ -97,10 +100,12 @@ class Tally:
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     binary: bool = True
     others: int = 0
+    numbers: RegressionSums = field(default_factory=RegressionSums)
 
     def add(self, score: Score) -> None:
         """Take the next score."""
         self.scored += 1
+        self.numbers.add(score.prediction, score.outcome)
         found = classes(score.prediction, score.outcome)
         if found is None:
             self.others += 1
@@ -117,7 +122,8 @@ class Tally:
         """Return the numbers so far."""
         total = sum(self.counts.values())
         if total <= self.others:
-            return Summary(model, symbol, self.scored, pending, None, None, None, None, None)
+            numbers = self.numbers.measures()
+            return Summary(model, symbol, self.scored, pending, None, None, None, None, None, numbers)
         base_accuracy, base_brier = base_rates(self.counts.values(), self.binary)
         return Summary(
             model=model,

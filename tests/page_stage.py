@@ -43,6 +43,8 @@ AXE = Path(__file__).parents[1] / "ui" / "node_modules" / "axe-core" / "axe.min.
 TEAM, STREAM, SYMBOL, DEPLOYMENT = "desk", "tape", "IBM.N", "up"
 #: A deployment of two models on bars of which the first picture holds only the newest.
 PAIR, SHORT, MODELS = "vote", "10second", ("first", "second")
+#: A deployment of a model that says by how much the price will change.
+RETURNS, RETURN = "value", 0.0004
 
 
 class Cable:
@@ -123,6 +125,7 @@ class Stage:
             self.score(bar, 0.4 + 0.2 * (bar.ordinal % 2), 1.0)
         self.short = list(BarBuilder(Interval.parse(SHORT)).update(self.tape.slice(0, 12_000)).records(SYMBOL, SHORT))
         self._fill_pair()
+        self._fill_returns()
 
     def advance(self, index: int) -> None:
         """Publish ticks up to an index, and the bars that they close; the store has the ticks too."""
@@ -179,6 +182,16 @@ class Stage:
         scores = [(encode_json(score), b"IBM.N", None, 0) for score in said]
         self._send(topics.predictions(TEAM, PAIR), scores)  # a prediction is a score without its outcome
         self._send(topics.scores(TEAM, PAIR), scores)
+
+    def _fill_returns(self) -> None:
+        """A model says a return at each minute; what came is half of it, of the last bars nothing is known yet."""
+        self._deploy(RETURNS, "1minute", ["returns"])
+        for number, bar in enumerate(self.bars[-40:]):
+            said = _prediction(bar, RETURN * (1 - 2 * (number % 2)), RETURNS, "returns")
+            self._send(topics.predictions(TEAM, RETURNS), [(encode_json(said), b"IBM.N", None, 0)])
+            if number < 36:
+                score = Score(**msgspec.structs.asdict(said), outcome=[said.prediction[0] / 2])
+                self._send(topics.scores(TEAM, RETURNS), [(encode_json(score), b"IBM.N", None, 0)])
 
     def _send(self, topic: topics.Topic, messages: Sequence[tuple[bytes, bytes | None, Any, int]]) -> None:
         topics.create_topics(self.services.config.bootstrap, topic)

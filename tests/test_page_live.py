@@ -14,7 +14,21 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page_stage import CHROMIUM, MODELS, PAIR, SHORT, TEAM, Stage, Visitor, chromium, coloured, stage, violations
+from tests.page_stage import (
+    CHROMIUM,
+    MODELS,
+    PAIR,
+    RETURN,
+    RETURNS,
+    SHORT,
+    TEAM,
+    Stage,
+    Visitor,
+    chromium,
+    coloured,
+    stage,
+    violations,
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -100,6 +114,24 @@ def test_a_prediction_appears_beside_its_bar_and_its_outcome_later(show: Stage, 
     expect(newest).to_contain_text("right")
     expect(page.get_by_test_id("scores")).to_contain_text("%")
     until(lambda: coloured(page, RIGHT) > right)
+
+
+def test_a_model_that_says_numbers_has_errors_instead_of_probabilities(show: Stage, visit: Opens) -> None:
+    page = visit().open(f"&deployment={RETURNS}&interval=1minute")
+    value = page.get_by_test_id("latest-p")
+    expect(value).to_have_text(f"\N{MINUS SIGN}{RETURN:.7f}")
+    expect(page.locator(".gauge")).to_have_count(0)
+    scores = page.get_by_test_id("scores")
+    for said in ("RMSE", "0.000200", "Sign right", "100.0 %", "+1.000"):
+        expect(scores).to_contain_text(said)
+    rows = page.locator(".call-row")
+    expect(rows.nth(1).get_by_role("img", name="pending")).to_be_visible()
+    expect(rows.nth(6).get_by_role("img", name="known")).to_be_visible()
+    expect(rows.nth(6)).to_contain_text(f"{RETURN / 2:.6f}")
+    until(lambda: coloured(page, PENDING) > 50)
+    assert coloured(page, RIGHT) + coloured(page, WRONG) == 0
+    if folder := os.environ.get("LIT_PICTURES"):
+        page.screenshot(path=Path(folder) / "numbers.png")
 
 
 def test_a_cut_cable_is_told_and_afterwards_nothing_is_missing_or_doubled(show: Stage, visit: Opens) -> None:

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Bar, Forming, Prediction, Score, Summary } from "../src/api/types";
 import type { Message } from "../src/live/messages";
-import { verdict } from "../src/live/verdict";
-import { barAt, emptyView, prepend, receive, type View } from "../src/live/view";
+import { plotted, saysNumbers, verdict } from "../src/live/verdict";
+import { barAt, type Call, emptyView, prepend, receive, type View } from "../src/live/view";
 
 const bar = (ordinal: number) => ({ ordinal, close: ordinal }) as Bar;
 const forming = (ordinal: number) => ({ ordinal, last_timestamp: "" }) as Forming;
@@ -41,7 +41,7 @@ describe("a view", () => {
     ]);
     const calls = view.calls.get("m") ?? [];
     expect(ordinals(calls)).toEqual([0, 1]);
-    expect(calls.map(verdict)).toEqual(["right", "pending"]);
+    expect(calls.map((call) => verdict(call))).toEqual(["right", "pending"]);
   });
 
   it("keeps models apart", () => {
@@ -64,7 +64,7 @@ describe("a view", () => {
 
   it("takes older predictions with their bars, and an outcome whichever comes first", () => {
     const view = prepend(all([snapshot([bar(3)])]), [bar(1), bar(2)], [score(1, 1), said(1), said(2)]);
-    expect(view.calls.get("m")?.map(verdict)).toEqual(["right", "pending"]);
+    expect(view.calls.get("m")?.map((call) => verdict(call))).toEqual(["right", "pending"]);
   });
 
   it("keeps older bars over a fresh snapshot if they join up with it", () => {
@@ -102,5 +102,26 @@ describe("a verdict", () => {
     [[0.3], [0.021], "known"],
   ])("of %j with outcome %j is %s", (prediction, outcome, expected) => {
     expect(verdict({ ...said(0), prediction, outcome })).toBe(expected);
+  });
+});
+
+describe("what a model says", () => {
+  const call = (prediction: number[], outcome?: number[]) => ({ ...said(0), prediction, outcome }) as Call;
+  it.each([
+    [[call([0.7])], false],
+    [[call([0.7]), call([-0.2])], true],
+    [[call([1.0000001])], false],
+    [[call([0.001], [0]), call([0.002], [0.003]), call([0.001], [0.001])], true],
+    [[call([0.7], [1]), call([0.2], [0]), call([0.2])], false],
+    [[call([12.5], [1]), call([9], [1])], true],
+    [[], false],
+  ])("is %j numbers? %s", (calls, expected) => {
+    expect(saysNumbers(calls)).toBe(expected);
+  });
+
+  it("is drawn as the number, or as the probability of class 1", () => {
+    expect(plotted(call([-3]), true)).toBe(-3);
+    expect(plotted(call([0.2, 0.8]), false)).toBe(0.8);
+    expect([verdict(call([-3], [1]), true), verdict(call([-3]), true)]).toEqual(["known", "pending"]);
   });
 });

@@ -4898,6 +4898,8 @@ export interface components {
          *         always giving the outcomes' frequencies.
          *     recent_accuracy
          *         Accuracy of the last 50.
+         *     regression
+         *         Of a model that predicts numbers: then all measures of classes are null.
          */
         Summary: {
             model: string;
@@ -4909,6 +4911,35 @@ export interface components {
             brier: number | null;
             base_rate_brier: number | null;
             recent_accuracy: number | null;
+            /** @default null */
+            regression: components["schemas"]["RegressionMeasures"] | null;
+        };
+        /**
+         * RegressionMeasures
+         * @description Measures of predicted numbers; where the label has several, each column counts as much.
+         *
+         *     Parameters
+         *     ----------
+         *     mae, rmse
+         *         Mean absolute error; root of the mean squared error.
+         *     base_rmse
+         *         That of always saying the outcomes' mean, known in hindsight: a hard measure.
+         *     r2
+         *         1 - squared error / that of the mean; null if the outcomes did not vary.
+         *     correlation
+         *         Pearson's, the mean over columns; 0 for a column that did not vary.
+         *     sign_accuracy, base_sign_accuracy
+         *         Of outcomes other than 0, how many had the sign that was said; what always saying the more frequent sign would
+         *         have got. Null if all were 0.
+         */
+        RegressionMeasures: {
+            mae: number;
+            rmse: number;
+            base_rmse: number;
+            r2: number | null;
+            correlation: number;
+            sign_accuracy: number | null;
+            base_sign_accuracy: number | null;
         };
         /**
          * Forming
@@ -5040,33 +5071,6 @@ export interface components {
             calibration_error: number | null;
             /** @default null */
             regression: components["schemas"]["RegressionMeasures"] | null;
-        };
-        /**
-         * RegressionMeasures
-         * @description Measures of predicted numbers; where the label has several, each column counts as much.
-         *
-         *     Parameters
-         *     ----------
-         *     mae, rmse
-         *         Mean absolute error; root of the mean squared error.
-         *     base_rmse
-         *         That of always saying the outcomes' mean, known in hindsight: a hard measure.
-         *     r2
-         *         1 - squared error / that of the mean; null if the outcomes did not vary.
-         *     correlation
-         *         Pearson's, the mean over columns; 0 for a column that did not vary.
-         *     sign_accuracy, base_sign_accuracy
-         *         Of outcomes other than 0, how many had the sign that was said; what always saying the more frequent sign would
-         *         have got. Null if all were 0.
-         */
-        RegressionMeasures: {
-            mae: number;
-            rmse: number;
-            base_rmse: number;
-            r2: number | null;
-            correlation: number;
-            sign_accuracy: number | null;
-            base_sign_accuracy: number | null;
         };
         /**
          * Reliability

@@ -23,11 +23,13 @@ export interface CallsOptions extends CustomSeriesOptions {
   pending: string;
   known: string;
   half: string;
+  /** Where stems begin. */
+  base: number;
 }
 
 type Target = Parameters<ICustomSeriesPaneRenderer["draw"]>[0];
 
-/** Probabilities as stems from the 0.5 line; a dot is right, a cross wrong, a ring pending. */
+/** Probabilities as stems from the 0.5 line, numbers from 0; a dot is right, a cross wrong, a ring pending. */
 export class CallsSeries implements ICustomSeriesPaneView<Time, CallPoint, CallsOptions> {
   private data: PaneRendererCustomData<Time, CallPoint> | null = null;
   private options: CallsOptions = this.defaultOptions();
@@ -50,13 +52,13 @@ export class CallsSeries implements ICustomSeriesPaneView<Time, CallPoint, Calls
   }
 
   defaultOptions(): CallsOptions {
-    return { ...customSeriesDefaultOptions, right: "", wrong: "", pending: "", known: "", half: "" };
+    return { ...customSeriesDefaultOptions, right: "", wrong: "", pending: "", known: "", half: "", base: 0.5 };
   }
 
   private draw(target: Target, toY: PriceToCoordinateConverter): void {
     const data = this.data;
     if (!data) return;
-    const half = toY(0.5);
+    const half = toY(this.options.base);
     if (half === null) return;
     target.useBitmapCoordinateSpace(({ context, bitmapSize, horizontalPixelRatio: rx, verticalPixelRatio: ry }) => {
       context.fillStyle = this.options.half;

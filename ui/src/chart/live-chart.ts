@@ -1,4 +1,5 @@
 import {
+  type AutoscaleInfo,
   type CandlestickData,
   CandlestickSeries,
   ColorType,
@@ -17,8 +18,9 @@ import {
   type UTCTimestamp,
 } from "lightweight-charts";
 import type { Bar, Forming } from "../api/types";
+import { figure } from "../format/number";
 import { clock, day, full, month } from "../format/time";
-import { probability, verdict } from "../live/verdict";
+import { plotted, saysNumbers, verdict } from "../live/verdict";
 import type { Call, View } from "../live/view";
 import { Axis } from "./axis";
 import { type CallPoint, type CallsOptions, CallsSeries } from "./calls-series";
@@ -45,6 +47,24 @@ const DEFAULT_BAR_WIDTH = 7.5;
 /** More changed predictions than this are drawn all anew. */
 const FEW = 32;
 const STRETCH = { price: 62, volume: 14, calls: 24 };
+const PROBABILITY = {
+  type: "custom" as const,
+  formatter: (p: number) => (p < -0.001 || p > 1.001 ? "" : p.toFixed(2)),
+  minMove: 0.01,
+};
+const NUMBER = {
+  type: "custom" as const,
+  formatter: (value: number) => (value ? figure(value, 2) : "0"),
+  minMove: 1e-9,
+};
+const UNIT: AutoscaleInfo = { priceRange: { minValue: 0, maxValue: 1 } };
+
+/** The range of what is visible, and the line that stems begin at. */
+function withZero(own: AutoscaleInfo | null): AutoscaleInfo | null {
+  const range = own?.priceRange;
+  if (!range) return own;
+  return { ...own, priceRange: { minValue: Math.min(0, range.minValue), maxValue: Math.max(0, range.maxValue) } };
+}
 
 /** Candles, volume and predictions on one time scale. React stays out: it hands over views and gets events. */
 export class LiveChart {
@@ -56,6 +76,7 @@ export class LiveChart {
   private readonly axis = new Axis();
   private readonly observer: ResizeObserver;
   private shown: View | null = null;
+  private numbers = false;
   private model: string | null = null;
   private palette: Palette;
   private zone: string;
@@ -131,7 +152,7 @@ export class LiveChart {
     else this.extend(before, view);
     const calls = model === null ? [] : (view.calls.get(model) ?? []);
     this.colourLast(view);
-    const anew = all || model !== this.model || this.early;
+    const anew = this.scaleCalls(calls) || all || model !== this.model || this.early;
     if (anew || before?.calls !== view.calls) this.showCalls(calls, anew);
     this.model = model;
     if (view.ready && !this.restored) {
@@ -226,17 +247,23 @@ export class LiveChart {
       {
         priceLineVisible: false,
         lastValueVisible: false,
-        priceFormat: {
-          type: "custom",
-          formatter: (p: number) => (p < -0.001 || p > 1.001 ? "" : p.toFixed(2)),
-          minMove: 0.01,
-        },
-        autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }),
+        priceFormat: PROBABILITY,
+        autoscaleInfoProvider: (own: () => AutoscaleInfo | null) => (this.numbers ? withZero(own()) : UNIT),
       },
       2,
     );
     series.priceScale().applyOptions({ scaleMargins: { top: 0.16, bottom: 0.06 } });
     return series as ISeriesApi<"Custom", Time, CallPoint, CallsOptions>;
+  }
+
+  /** Fit the pane to what a model says; returns whether that changed. */
+  private scaleCalls(calls: readonly Call[]): boolean {
+    const numbers = saysNumbers(calls);
+    if (numbers === this.numbers) return false;
+    this.numbers = numbers;
+    const options: Partial<CallsOptions> = { priceFormat: numbers ? NUMBER : PROBABILITY, base: numbers ? 0 : 0.5 };
+    this.calls?.applyOptions(options as object);
+    return true;
   }
 
   private follows(before: View, view: View): boolean {
@@ -310,7 +337,7 @@ export class LiveChart {
   private point(call: Call): CallPoint | null {
     const key = this.axis.key(call.ordinal);
     if (key === null) return null;
-    return { time: key as UTCTimestamp, p: probability(call.prediction), verdict: verdict(call) };
+    return { time: key as UTCTimestamp, p: plotted(call, this.numbers), verdict: verdict(call, this.numbers) };
   }
 
   private candle(bar: Bar): CandlestickData {

@@ -10,6 +10,11 @@ export function signed(value: number, digits: number): string {
   return `${value < 0 ? MINUS : "+"}${text}`;
 }
 
+/** A predicted number, of any size. */
+export function figure(value: number, digits = 4): string {
+  return value.toPrecision(digits).replaceAll("-", MINUS);
+}
+
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 

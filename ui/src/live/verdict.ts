@@ -1,5 +1,9 @@
 import type { Call } from "./view";
 
+/** A model is judged by so many of its latest calls; float32 probabilities may be off by the rounding. */
+const RECENT = 200;
+const ROUNDING = 1e-6;
+
 /** `known`: the outcome came, but names no class, so that it is neither right nor wrong. */
 export type Verdict = "right" | "wrong" | "pending" | "known";
 
@@ -15,8 +19,29 @@ export function probability(values: readonly number[]): number {
   return values.length === 1 ? (values[0] as number) : Math.max(...values);
 }
 
-export function verdict(call: Call): Verdict {
+/** Whether a model says numbers, not classes: most outcomes name none; before any is known, a value is no probability. */
+export function saysNumbers(calls: readonly Call[]): boolean {
+  const recent = calls.slice(-RECENT);
+  const known = recent.filter((call) => call.outcome);
+  if (known.length === 0) return !recent.every(isProbable);
+  const classes = known.filter(
+    (call) => isProbable(call) && outcomeClass(call.outcome ?? [], call.prediction.length) !== null,
+  );
+  return 2 * classes.length <= known.length;
+}
+
+function isProbable(call: Call): boolean {
+  return call.prediction.every((p) => p >= -ROUNDING && p <= 1 + ROUNDING);
+}
+
+/** What is drawn of a call. */
+export function plotted(call: Call, numbers: boolean): number {
+  return numbers ? (call.prediction[0] ?? Number.NaN) : probability(call.prediction);
+}
+
+export function verdict(call: Call, numbers = false): Verdict {
   if (!call.outcome) return "pending";
+  if (numbers) return "known";
   const came = outcomeClass(call.outcome, call.prediction.length);
   if (came === null) return "known";
   return came === side(call.prediction) ? "right" : "wrong";

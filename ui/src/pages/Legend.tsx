@@ -1,9 +1,10 @@
 import type { Bar } from "../api/types";
+import { saidText } from "../format/call";
 import { price, quantity, signed } from "../format/number";
 import { full } from "../format/time";
 import type { LiveStore } from "../live/store";
 import { useSlice } from "../live/use-live";
-import { probability, verdict } from "../live/verdict";
+import { saysNumbers, verdict } from "../live/verdict";
 import { barAt, type Call } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 
@@ -73,20 +74,25 @@ export function VolumeLegend({ store, hovered, top }: LegendProps & { top: numbe
 
 export function CallsLegend({ store, hovered, model, top }: LegendProps & { model: string | null; top: number }) {
   const calls = useSlice(store, (s) => (model === null ? undefined : s.view.calls.get(model)));
+  const numbers = saysNumbers(calls ?? []);
   const call: Call | null = (hovered === null ? calls?.at(-1) : barAt(calls ?? [], hovered)) ?? null;
+  const result = call ? verdict(call, numbers) : "pending";
   return (
     <div className="legend" style={{ top }}>
       {model ?? "Predictions"}
       {call ? (
         <span>
-          p <b>{probability(call.prediction).toFixed(3)}</b> <VerdictMark verdict={verdict(call)} /> {verdict(call)}
+          {numbers ? "says" : "p"} <b>{saidText(call, numbers)}</b> <VerdictMark verdict={result} /> {result}
         </span>
       ) : (
         <span className="faint">{calls?.length ? "no prediction at this bar" : "no prediction yet"}</span>
       )}
       <span className="legend-key">
-        <VerdictMark verdict="right" /> right <VerdictMark verdict="wrong" /> wrong <VerdictMark verdict="pending" />{" "}
-        pending
+        {(numbers ? (["known", "pending"] as const) : (["right", "wrong", "pending"] as const)).map((one) => (
+          <span key={one}>
+            <VerdictMark verdict={one} /> {one}{" "}
+          </span>
+        ))}
       </span>
     </div>
   );

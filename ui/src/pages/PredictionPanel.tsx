@@ -1,10 +1,11 @@
 import { UnstyledButton } from "@mantine/core";
 import type { Summary } from "../api/types";
-import { count, duration, percent, signed } from "../format/number";
+import { outcomeText, saidText } from "../format/call";
+import { count, duration, figure, percent, signed } from "../format/number";
 import { clock, day, full } from "../format/time";
 import type { LiveStore } from "../live/store";
 import { useSlice } from "../live/use-live";
-import { outcomeClass, probability, side, verdict } from "../live/verdict";
+import { probability, saysNumbers, side, verdict } from "../live/verdict";
 import type { Call } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 import { Notice } from "../parts/Notice";
@@ -40,6 +41,7 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
     );
   }
   const latest = calls.at(-1);
+  const numbers = saysNumbers(calls);
   return (
     <>
       <section className="panel" aria-labelledby="latest">
@@ -53,7 +55,7 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
           </p>
         )}
         {latest ? (
-          <Latest call={latest} zone={zone} />
+          <Latest call={latest} numbers={numbers} zone={zone} />
         ) : (
           <p className="panel-note dim">None yet: the first comes when the next bar closes.</p>
         )}
@@ -77,47 +79,52 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
           <h2 id="recent">Recent predictions</h2>
           <span className="faint">{calls.length ? count(calls.length) : ""}</span>
         </header>
-        <Recent calls={calls} zone={zone.zone} change={change} />
+        <Recent calls={calls} numbers={numbers} zone={zone.zone} change={change} />
       </section>
     </>
   );
 }
 
-function outcomeText(call: Call): string {
-  if (!call.outcome) return "–";
-  const came = outcomeClass(call.outcome, call.prediction.length);
-  return came === null ? (call.outcome[0] ?? Number.NaN).toPrecision(3) : String(came);
+interface LatestProps {
+  call: Call;
+  numbers: boolean;
+  zone: { zone: string; label: string };
 }
 
-function Latest({ call, zone }: { call: Call; zone: { zone: string; label: string } }) {
-  const p = probability(call.prediction);
-  const result = verdict(call);
+function Latest({ call, numbers, zone }: LatestProps) {
+  const result = verdict(call, numbers);
   return (
     <div className="latest">
       <div className="latest-p">
         <span className="latest-value" data-testid="latest-p">
-          {p.toFixed(3)}
+          {saidText(call, numbers)}
         </span>
         <span className={`latest-verdict text-${result}`}>
           <VerdictMark verdict={result} /> {result}
         </span>
       </div>
-      <div className="gauge" aria-hidden>
-        <span className="gauge-half" />
-        <span
-          className="gauge-fill"
-          style={{ left: `${Math.min(p, 0.5) * 100}%`, width: `${Math.abs(p - 0.5) * 100}%` }}
-        />
-        <span className="gauge-dot" style={{ left: `${p * 100}%` }} />
-      </div>
+      {numbers ? null : <Gauge p={probability(call.prediction)} />}
       <dl className="facts">
-        <dt>says</dt>
-        <dd>class {side(call.prediction)}</dd>
+        <dt>{numbers ? "came" : "says"}</dt>
+        <dd>{numbers ? outcomeText(call, numbers) : `class ${side(call.prediction)}`}</dd>
         <dt>bar</dt>
         <dd>{full(Date.parse(call.bar_start), zone.zone)}</dd>
         <dt>published after</dt>
         <dd>{duration(call.latency_ms)}</dd>
       </dl>
+    </div>
+  );
+}
+
+function Gauge({ p }: { p: number }) {
+  return (
+    <div className="gauge" aria-hidden>
+      <span className="gauge-half" />
+      <span
+        className="gauge-fill"
+        style={{ left: `${Math.min(p, 0.5) * 100}%`, width: `${Math.abs(p - 0.5) * 100}%` }}
+      />
+      <span className="gauge-dot" style={{ left: `${p * 100}%` }} />
     </div>
   );
 }
@@ -150,31 +157,7 @@ function Scores({ model, summary, chosen, onChoose }: ScoresProps) {
                 <th className="num">Difference</th>
               </tr>
             </thead>
-            <tbody>
-              <tr>
-                <th scope="row">Accuracy</th>
-                <td className="num">{percent(summary.accuracy)}</td>
-                <td className="num">{percent(summary.base_rate_accuracy)}</td>
-                <Difference
-                  value={gap(summary.accuracy, summary.base_rate_accuracy, 100)}
-                  digits={1}
-                  unit=" pp"
-                  more="better"
-                />
-              </tr>
-              <tr>
-                <th scope="row">Brier</th>
-                <td className="num">{summary.brier?.toFixed(4) ?? "–"}</td>
-                <td className="num">{summary.base_rate_brier?.toFixed(4) ?? "–"}</td>
-                <Difference value={gap(summary.brier, summary.base_rate_brier, 1)} digits={4} unit="" more="worse" />
-              </tr>
-              <tr>
-                <th scope="row">Accuracy, last 50</th>
-                <td className="num">{percent(summary.recent_accuracy)}</td>
-                <td />
-                <td />
-              </tr>
-            </tbody>
+            {summary.regression ? <OfNumbers found={summary.regression} /> : <OfClasses found={summary} />}
           </table>
           <p className="panel-note">
             <b>{count(summary.scored)}</b> scored, <b>{count(summary.pending)}</b> pending
@@ -184,6 +167,57 @@ function Scores({ model, summary, chosen, onChoose }: ScoresProps) {
         <p className="panel-note dim">Nothing scored yet: a score comes when a prediction's outcome is known.</p>
       )}
     </div>
+  );
+}
+
+function OfClasses({ found }: { found: Summary }) {
+  return (
+    <tbody>
+      <tr>
+        <th scope="row">Accuracy</th>
+        <td className="num">{percent(found.accuracy)}</td>
+        <td className="num">{percent(found.base_rate_accuracy)}</td>
+        <Difference value={gap(found.accuracy, found.base_rate_accuracy, 100)} digits={1} unit=" pp" more="better" />
+      </tr>
+      <tr>
+        <th scope="row">Brier</th>
+        <td className="num">{found.brier?.toFixed(4) ?? "–"}</td>
+        <td className="num">{found.base_rate_brier?.toFixed(4) ?? "–"}</td>
+        <Difference value={gap(found.brier, found.base_rate_brier, 1)} digits={4} unit="" more="worse" />
+      </tr>
+      <tr>
+        <th scope="row">Accuracy, last 50</th>
+        <td className="num">{percent(found.recent_accuracy)}</td>
+        <td />
+        <td />
+      </tr>
+    </tbody>
+  );
+}
+
+function OfNumbers({ found }: { found: NonNullable<Summary["regression"]> }) {
+  const { rmse, base_rmse: base, sign_accuracy: sign, base_sign_accuracy: often } = found;
+  return (
+    <tbody>
+      <tr>
+        <th scope="row">RMSE</th>
+        <td className="num">{figure(rmse, 3)}</td>
+        <td className="num">{figure(base, 3)}</td>
+        <Difference value={base > 0 ? (rmse / base - 1) * 100 : null} digits={1} unit=" %" more="worse" />
+      </tr>
+      <tr>
+        <th scope="row">Sign right</th>
+        <td className="num">{percent(sign)}</td>
+        <td className="num">{percent(often)}</td>
+        <Difference value={gap(sign, often, 100)} digits={1} unit=" pp" more="better" />
+      </tr>
+      <tr>
+        <th scope="row">Correlation</th>
+        <td className="num">{signed(found.correlation, 3)}</td>
+        <td />
+        <td />
+      </tr>
+    </tbody>
   );
 }
 
@@ -215,15 +249,23 @@ function Difference({
   );
 }
 
-function Recent({ calls, zone, change }: { calls: readonly Call[]; zone: string; change: Change }) {
+interface RecentProps {
+  calls: readonly Call[];
+  numbers: boolean;
+  zone: string;
+  change: Change;
+}
+
+function Recent({ calls, numbers, zone, change }: RecentProps) {
   if (calls.length === 0) return <p className="panel-note dim">They are listed here as they come.</p>;
+  const kind = numbers ? "call-row of-numbers" : "call-row";
   return (
     <>
-      <div className="row row-head call-row" aria-hidden>
+      <div className={`row row-head ${kind}`} aria-hidden>
         <span>Bar</span>
-        <span className="num">p</span>
+        <span className="num">{numbers ? "Value" : "p"}</span>
         <span className="num">Outcome</span>
-        <span>Result</span>
+        <span>{numbers ? "" : "Result"}</span>
       </div>
       <VirtualRows
         count={calls.length}
@@ -231,13 +273,13 @@ function Recent({ calls, zone, change }: { calls: readonly Call[]; zone: string;
         label={`${calls.length} predictions, newest first`}
         row={(place) => {
           const call = calls[calls.length - 1 - place] as Call;
-          const result = verdict(call);
+          const result = verdict(call, numbers);
           const start = Date.parse(call.bar_start);
           return (
             <button
               type="button"
               key={call.ordinal}
-              className="row call-row"
+              className={`row ${kind}`}
               title="List the ticks of this bar"
               onClick={() => change({ bar: call.ordinal })}
             >
@@ -245,10 +287,10 @@ function Recent({ calls, zone, change }: { calls: readonly Call[]; zone: string;
                 <span className="faint">{day(start, zone).slice(4)}</span>{" "}
                 {clock(start, zone, !call.interval.endsWith("minute"))}
               </span>
-              <span className="num">{probability(call.prediction).toFixed(3)}</span>
-              <span className="num">{outcomeText(call)}</span>
+              <span className="num clip">{saidText(call, numbers, 3)}</span>
+              <span className="num clip">{outcomeText(call, numbers, 3)}</span>
               <span className={`text-${result}`}>
-                <VerdictMark verdict={result} /> {result}
+                <VerdictMark verdict={result} /> {numbers ? "" : result}
               </span>
             </button>
           );
