@@ -92,8 +92,10 @@ def test_predictions_wait_until_an_outcome_at_or_after_them_in_whatever_order_to
         assert (book.summary("m", "A").scored, book.summary("m", None).pending) == (2, 1)
 
 
-def test_a_regression_is_counted_without_accuracy_and_nothing_at_all_is_no_error() -> None:
+def test_a_regression_has_errors_and_no_accuracy_and_nothing_at_all_is_no_error() -> None:
     book = ScoreBook()
     assert book.summaries() == []
     book.scored(score(0, [0.3], [0.7]))
-    assert book.summary("m", "A") == Summary("m", "A", 1, 0, None, None, None, None, None)
+    found = book.summary("m", "A")
+    assert found == Summary("m", "A", 1, 0, None, None, None, None, None, found.regression)
+    assert found.regression is not None and found.regression.mae == pytest.approx(0.4)
