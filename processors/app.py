@@ -54,7 +54,7 @@ class _NoTables(TableManager):  # type: ignore[misc]
 class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, so without a folder in the directory that it is started in."""
 
-    #: Time between fetches in a steady flow.
+    #: Time between fetches in a steady flow; may be changed while it runs.
     gather_seconds = GATHER_SECONDS
 
     def _create_directories(self) -> None:

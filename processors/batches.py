@@ -55,10 +55,10 @@ class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        _pace(self._consumer._fetcher, self.app.gather_seconds)
+        _pace(self._consumer._fetcher, self.app)
 
 
-def _pace(fetcher: Any, gather_seconds: float) -> None:
+def _pace(fetcher: Any, app: Any) -> None:
     """Let a fetcher rest after each fetch that brought something."""
     fetch = fetcher._proc_fetch_request
     rested = 0.0
@@ -71,7 +71,7 @@ def _pace(fetcher: Any, gather_seconds: float) -> None:
         except asyncio.CancelledError:  # the partitions were taken away, or all ends: the fetcher expects no error
             return False
         if found:
-            rested = time.monotonic() + gather_seconds
+            rested = time.monotonic() + app.gather_seconds
         return found
 
     fetcher._proc_fetch_request = paced
