@@ -26,8 +26,8 @@ from lit.serving.predictions import Model
 #: Messages of a partition that may wait while a group is worked on.
 _WAITING = 1024
 _LOOK_SECONDS = 1.0
-#: Time between fetches: as long as the last group took, since what comes meanwhile has to wait anyway, but this at least
-#: and at most. A fixed 10 ms made p99 worse on a slow machine, a fixed 20 ms the median a fifth later on a fast one.
+#: Time between fetches: as long as the last group took, since what comes meanwhile has to wait anyway, but this at
+#: least and at most. A fixed 10 ms made p99 worse on a slow machine, 20 ms the median a fifth later on a fast one.
 _GATHER_SECONDS = 0.01, 0.05
 
 
