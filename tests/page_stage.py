@@ -230,6 +230,7 @@ class Visitor:
         self.context: BrowserContext = browser.new_context(**options)
         self.stage = stage
         self.complaints: list[str] = []
+        self.tolerated: str | None = None
         self.page = self.new_page()
 
     def new_page(self) -> Page:
@@ -255,7 +256,8 @@ class Visitor:
         return url.startswith((self.stage.cable.url, self.stage.cable.url.replace("http", "ws", 1), "data:", "blob:"))
 
     def _complain(self, text: str) -> None:
-        self.complaints.append(text)
+        if self.tolerated is None or self.tolerated not in text:
+            self.complaints.append(text)
 
 
 def coloured(page: Page, colour: str) -> int:
