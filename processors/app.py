@@ -64,9 +64,9 @@ class App(faust.App):  # type: ignore[misc]
         return _Transport(self.conf.broker_consumer, self)
 
 
-def create_app(app_id: str, bootstrap: str, gather_seconds: float = GATHER_SECONDS) -> App:
+def create_app(app_id: str, bootstrap: str) -> App:
     """Return a Faust app for batches of raw bytes, without tables, web server or leader topic."""
-    app = App(
+    return App(
         app_id,
         broker=f"kafka://{bootstrap.replace(',', ';kafka://')}",
         key_serializer="raw",
@@ -86,8 +86,6 @@ def create_app(app_id: str, bootstrap: str, gather_seconds: float = GATHER_SECON
         broker_session_timeout=6.0,
         broker_heartbeat_interval=1.5,
     )
-    app.gather_seconds = gather_seconds
-    return app
 
 
 def raw_topic(app: faust.App, *names: str) -> Any:

@@ -74,8 +74,17 @@ def verify_features(workspace: Workspace, config: LiveFeatures) -> Verdict:
 
     Each is compared with what its own version makes: that of `config`, or of an earlier build of the schema. A vector
     that was not published yet, at the end of the topic, is no difference.
+
+    Raises
+    ------
+    UserError
+        If the stream publishes no features of the schema.
     """
     verdict = Verdict()
+    if not (partitions := partitions_of(config.bootstrap, config.topic)):
+        source, schema = config.source, config.schema.name
+        todo = f"`lit stream set {source} --features {schema}` lets it"
+        raise UserError(f"stream {source!r} publishes no features of {schema!r}: {todo}")
     versions = {config.version: config}
     for number in build_numbers(workspace):
         with contextlib.suppress(UserError, msgspec.MsgspecError):  # of another version
@@ -83,7 +92,7 @@ def verify_features(workspace: Workspace, config: LiveFeatures) -> Verdict:
             if job.schema.name == config.schema.name:
                 of_build = replace(config, schema=job.schema, features=job.features)
                 versions.setdefault(of_build.version, of_build)
-    for partition in partitions_of(config.bootstrap, config.topic):
+    for partition in partitions:
         made: dict[str, dict[str, list[FeatureVector]]] = {}
         last: dict[str, FeatureVector] = {}
         for message in read_messages(config.bootstrap, config.topic, partition):

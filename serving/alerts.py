@@ -171,12 +171,13 @@ class AlertBook:
 def _is_gone(key: tuple[str, str], models: frozenset[str] | None) -> bool:
     """Whether a condition was about a model that the deployment no longer has."""
     rule, subject = key
-    if models is None or rule not in ("drift", "accuracy", "brier", "rmse"):
+    if models is None or rule not in ("drift", *_OF_SCORES):
         return False
     return (subject.partition(": ")[0] if rule == "drift" else subject) not in models
 
 
-_NAMES = ("drift", "silence", "lag", "latency_ms", "accuracy", "brier", "rmse")
+_OF_SCORES = ("accuracy", "brier", "rmse")
+_NAMES = ("drift", "silence", "lag", "latency_ms", *_OF_SCORES)
 
 
 def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:

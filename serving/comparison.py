@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -50,7 +49,7 @@ class Comparison(msgspec.Struct, frozen=True):
 def paired(
     champion: str,
     challenger: str,
-    both: Sequence[tuple[tuple[int, float], ...]],
+    both: list[tuple[tuple[int, float], tuple[int, float]]],
     times: list[int] | None = None,
 ) -> Comparison:
     """Compare two models by (right, squared error) of each at the same bars, in order.

@@ -138,6 +138,10 @@ class _Said:
     sign: bool
     error: float
 
+    def judged(self, by_class: bool) -> tuple[int, float]:
+        """Return whether it was right, and the error."""
+        return int(bool(self.hit if by_class else self.sign)), self.error
+
 
 @dataclass(slots=True)
 class _Bar:
@@ -154,7 +158,7 @@ class ScoreReports:
         self._start: dict[str, _Sums] = {}
         self._recent: dict[str, _Sums] = {}
         self._numbers: dict[str, RegressionSums] = {}
-        self._window: dict[str, deque[Score]] = {}
+        self._window: dict[str, deque[tuple[Score, tuple[list[float], int] | None]]] = {}
         self._others: dict[str, int] = {}
         self._bars: dict[tuple[str, int], _Bar] = {}
         self._oldest = -(2**63)
@@ -166,8 +170,8 @@ class ScoreReports:
             self._start[model], self._recent[model] = _Sums(fine=np.zeros((2, FINE), np.int64)), _Sums()
             self._numbers[model], self._window[model], self._others[model] = RegressionSums(), deque(), 0
         recent, window = self._recent[model], self._window[model]
-        window.append(score)
-        if len(window) > RECENT and (gone := _classes_of(window.popleft())) is not None:
+        window.append((score, found))
+        if len(window) > RECENT and (gone := window.popleft()[1]) is not None:
             recent.add(*gone, sign=-1)
         self._numbers[model].add(score.prediction, score.outcome)
         if found is None:
@@ -188,9 +192,9 @@ class ScoreReports:
     def recent(self, model: str) -> Measures:
         """Return a model's measures of the last scores."""
         window = self._window.get(model, deque())
-        both = [one for one in map(_classes_of, window) if one is not None]
+        both = [found for _, found in window if found is not None]
         if len(both) <= len(window) - len(both):
-            numbers = RegressionSums((score.prediction, score.outcome) for score in window)
+            numbers = RegressionSums((score.prediction, score.outcome) for score, _ in window)
             return Measures(len(window), regression=numbers.measures())
         sums = self._recent[model]
         came = np.array([came == 1 for _, came in both])
@@ -226,19 +230,14 @@ class ScoreReports:
         classified = self._classified(champion)
         if classified != self._classified(challenger):
             return Comparison(champion, challenger, 0)
-        found: list[tuple[int, tuple[_Said, _Said]]] = []
+        found: list[tuple[int, tuple[tuple[int, float], tuple[int, float]]]] = []
         for bar in self._bars.values():
             if (a := bar.said.get(champion)) is None or (b := bar.said.get(challenger)) is None:
                 continue
             if not classified or (a.hit is not None and b.hit is not None):
-                found.append((bar.start, (a, b)))
+                found.append((bar.start, (a.judged(classified), b.judged(classified))))
         found = sorted(found, key=lambda one: one[0])[-COMPARED:]
-        both = [tuple((int((o.hit if classified else o.sign) or 0), o.error) for o in said) for _, said in found]
-        return paired(champion, challenger, both, [start for start, _ in found])
-
-
-def _classes_of(score: Score) -> tuple[list[float], int] | None:
-    return classes(score.prediction, score.outcome)
+        return paired(champion, challenger, [both for _, both in found], [start for start, _ in found])
 
 
 def _said(score: Score, found: tuple[list[float], int] | None) -> _Said | None:
