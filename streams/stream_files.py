@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, TopicPartition
 
 from lit.streams import topics
-from lit.streams.clients import bounds, consumer
+from lit.streams.clients import bounds, consumer, partitions_of
 from lit.streams.errors import FaultError, UserError
 from lit.streams.form import Form, left_out
 from lit.streams.live import Stream, load_stream, save_stream, stream_path
@@ -54,8 +54,8 @@ def unusable_adapters(workspace: Workspace) -> list[str]:
     return found
 
 
-def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
-    """Write a stream's file once it fits its adapter's form; a hidden secret stays what it was.
+def check_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
+    """Return a stream as its file will have it, if it fits its adapter's form; a hidden secret stays what it was.
 
     Raises
     ------
@@ -71,9 +71,35 @@ def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
         raise UserError(f"stream {name!r}, adapter {stream.adapter.name!r}: {error}") from None
     kept = {key: value for key, value in parameters.items() if value is not None and value != ""}
     given = {key: value if left_out(value) else checked[key] for key, value in kept.items()}
-    stream = msgspec.structs.replace(stream, parameters=given)
+    return msgspec.structs.replace(stream, parameters=given)
+
+
+def put_stream(workspace: Workspace, name: str, stream: Stream) -> Stream:
+    """Write a stream's file once it is checked (see `check_stream`)."""
+    stream = check_stream(workspace, name, stream)
     save_stream(workspace, name, stream)
     return stream
+
+
+def partition_stream(bootstrap: str, team: str, name: str, partitions: int, replication: int = 1) -> None:
+    """Create a stream's tick topic: whatever follows from it will have as many partitions.
+
+    Raises
+    ------
+    UserError
+        If it is there already with another number.
+    FaultError
+        If the broker cannot be reached or refuses.
+    """
+    if partitions < 1:
+        raise UserError(f"{partitions} partitions are asked for: at least one, as many as workers may share the stream")
+    topic = replace(topics.ticks(team, name), partitions=partitions)
+    topics.create_topics(bootstrap, topic, replication=replication)
+    if (found := len(partitions_of(bootstrap, topic.name))) != partitions:
+        raise UserError(
+            f"topic {topic.name} is there already, with {found} partitions: name no number, or choose another name "
+            "for the stream"
+        )
 
 
 def enable(workspace: Workspace, name: str, enabled: bool) -> Stream:

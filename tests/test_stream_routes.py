@@ -18,6 +18,8 @@ from lit.api.config import ApiConfig
 from lit.api.services import Services
 from lit.api.specs import desired_workers
 from lit.cli import app
+from lit.streams import topics
+from lit.streams.clients import partitions_of
 from lit.streams.errors import LitError
 from lit.streams.store_open import open_store
 from lit.streams.workspace import Workspace
@@ -65,6 +67,15 @@ def test_adapters_have_forms_and_a_stream_that_does_not_fit_leaves_no_file(clien
         reply = client.put(f"{BASE}/streams/x", json=body)
         assert reply.status_code == 400 and sentence in reply.json()["detail"], reply.text
     assert not (tmp_path / TEAM / "streams/x.json").exists()
+
+
+def test_a_stream_may_be_made_with_partitions_over_rest(client: TestClient, kafka: str, tmp_path: Path) -> None:
+    base, body = "/api/teams/sharing", {"adapter": {"name": "crypto"}}
+    for number, code, sentence in ((0, 422, ""), (3, 200, ""), (2, 400, "with 3 partitions")):
+        reply = client.put(f"{base}/streams/wide?partitions={number}", json=body)
+        assert reply.status_code == code and sentence in reply.text
+        assert len(partitions_of(kafka, topics.ticks("sharing", "wide").name)) == (3 if number else 0)
+    assert client.put(f"{base}/streams/wide", json={**body, "intervals": ["5second"]}).status_code == 200
 
 
 def test_a_secret_is_written_and_never_shown(client: TestClient, tmp_path: Path) -> None:
@@ -136,7 +147,7 @@ def test_the_command_line_makes_changes_and_removes_streams(kafka: str, tmp_path
     given = [f"--set={name}={value}" for name, value in NASDAQ.items()]
     assert lit(tmp_path, kafka, "new", "n", "nasdaq", *given, "--interval", "5sec")[0] == 0
     code, text = lit(tmp_path, kafka, "new", "n", "nasdaq", *given)
-    assert code == 2 and "lit stream set n" in text
+    assert code == 2 and "lit stream set 'n'" in text
     assert lit(tmp_path, kafka, "set", "n", "--set", "symbols=AAPL, MSFT", "--set", "start=")[0] == 0
     kept = json.loads((tmp_path / TEAM / "streams/n.json").read_text())
     assert kept["parameters"] == {**NASDAQ, "symbols": ["AAPL", "MSFT"]} and kept["intervals"] == ["5second"]

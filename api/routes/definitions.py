@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from lit.api import definitions
 from lit.api.auth.roles import Role, needs
@@ -23,7 +23,7 @@ from lit.api.schemas import (
 from lit.api.services import Services
 from lit.features.schema import load_schema
 from lit.streams import stream_files
-from lit.streams.live import Stream
+from lit.streams.live import Stream, save_stream
 from lit.streams.live_health import read_health
 from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace, checked_name
@@ -75,13 +75,23 @@ def router(services: Services) -> APIRouter:
 
     @routes.put("/streams/{name}")
     @needs(Role.EDITOR)
-    def put_stream(team: str, name: str, body: StreamFile) -> StreamView:
-        """Add a stream, or change one; what its adapter's form does not know or lacks is refused."""
+    def put_stream(
+        team: str, name: str, body: StreamFile, partitions: Annotated[int | None, Query(ge=1)] = None
+    ) -> StreamView:
+        """Add a stream, or change one; what its adapter's form does not know or lacks is refused.
+
+        `partitions`: how many workers may share it; a stream keeps what its topic was made with.
+        """
         checked_name(body.adapter.name, "adapter")
         definitions.intervals_of(name, body, {})
+        workspace = Workspace(services.data, team)
         for schema in body.features:
-            load_schema(Workspace(services.data, team), schema)
-        stream_files.put_stream(Workspace(services.data, team), name, msgspec.convert(body.model_dump(), Stream))
+            load_schema(workspace, schema)
+        stream = stream_files.check_stream(workspace, name, msgspec.convert(body.model_dump(), Stream))
+        if partitions is not None:
+            config = services.config
+            stream_files.partition_stream(config.bootstrap, team, name, partitions, config.replication)
+        save_stream(workspace, name, stream)
         return view(team, name)
 
     @routes.post("/streams/{name}/start")

@@ -9,12 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from lit.cli.deploy_view import Name, Team, list_all, log, show
-from lit.cli.server import ask
-from lit.cli.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment
-    from lit.streams.workspace import Workspace
 
 Stream = Annotated[str, typer.Option(help="the stream whose bars are predicted at")]
 Interval = Annotated[str, typer.Option(help="the bars: 1minute, 5minute, 500tick…")]
@@ -47,6 +44,7 @@ def register(app: typer.Typer) -> None:
         ("create", create),
         ("set", change),
         ("promote", promote_model),
+        ("withdraw", withdraw_model),
         ("restart", restart),
         ("remove", remove),
         ("list", list_all),
@@ -69,34 +67,9 @@ def item(
     team: Team = "demo",
 ) -> None:
     """Deploy a vault item: on a stream, or beside the models of an existing deployment (`--name`)."""
-    from lit.serving.choice import deploy
-    from lit.serving.opening import Deployment, Parameters, load_deployment
-    from lit.streams.errors import UserError
-    from lit.trainer import vault
+    from lit.sdk import deployments
 
-    workspace = workspace_of(team)
-    vault.load(workspace, model)
-    wanted = name or model
-    if wanted in workspace.names("preview"):
-        found = load_deployment(workspace, wanted)
-        bars = found.stream, found.parameters.interval
-        if (stream or bars[0], bars[1] if interval is None else _interval(interval)) != bars:
-            raise UserError(
-                f"deployment {wanted!r} predicts at bars of {bars[1]} of {bars[0]!r}: "
-                "choose another --name for other bars"
-            )
-        if ticker not in (None, found.parameters.ticker):
-            raise UserError(
-                f"deployment {wanted!r} serves {found.parameters.ticker or 'all symbols'}, with all its models: "
-                f"`lit deploy set {wanted!r} --ticker` changes that"
-            )
-    elif stream is None:
-        known = ", ".join(workspace.names("preview")) or "none yet"
-        raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
-    else:
-        _check_stream(workspace, stream)
-        found = Deployment(wanted, stream, parameters=Parameters(ticker, _interval(interval or "1minute")))
-    _save(workspace, deploy(found, model, shadow))
+    _tell(deployments.deploy(team, model, stream, name=name, interval=interval, ticker=ticker, shadow=shadow))
 
 
 def create(
@@ -111,16 +84,20 @@ def create(
     team: Team = "demo",
 ) -> None:
     """Create a deployment; its models may be chosen later (`lit deploy set`)."""
-    from lit.serving.opening import Deployment, Output, Parameters
-    from lit.streams.errors import UserError
+    from lit.sdk import deployments
 
-    workspace = workspace_of(team)
-    if name in workspace.names("preview"):
-        raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
-    _check_stream(workspace, stream)
-    _check_items(workspace, [*(model or []), *(shadow or [])])
-    output = Output(_device(device), model or [], shadow or [])
-    _save(workspace, Deployment(name, stream, output, Parameters(ticker, _interval(interval)), _rules(alert, {})))
+    made = deployments.create(
+        team,
+        name,
+        stream,
+        interval=interval,
+        ticker=ticker,
+        models=model or (),
+        shadow=shadow or (),
+        device=device,
+        alerts=_rules(alert),
+    )
+    _tell(made)
 
 
 def change(
@@ -137,22 +114,23 @@ def change(
     team: Team = "demo",
 ) -> None:
     """Change a deployment; what is not given stays. A new worker takes over without a missed bar."""
-    from msgspec.structs import replace
+    from lit.sdk import deployments
 
-    from lit.serving.opening import load_deployment
+    models = [] if no_models and model is None else model
+    shadows = [] if no_shadow and shadow is None else shadow
+    rules = _rules(alert)
+    _tell(deployments.change(team, name, models=models, shadow=shadows, ticker=ticker, device=device, alerts=rules))
 
-    workspace = workspace_of(team)
-    found = load_deployment(workspace, name)
-    _check_items(workspace, [*(model or []), *(shadow or [])])
-    output = found.output
-    if model is not None or no_models:
-        output = replace(output, models=model or [])
-    if shadow is not None or no_shadow:
-        output = replace(output, shadow=shadow or [])
-    if device is not None:
-        output = replace(output, device=_device(device))
-    parameters = found.parameters if ticker is None else replace(found.parameters, ticker=ticker or None)
-    _save(workspace, replace(found, output=output, parameters=parameters, alerts=_rules(alert, found.alerts)))
+
+def withdraw_model(
+    name: Name,
+    model: Annotated[str, typer.Argument(help="one of its models")],
+    team: Team = "demo",
+) -> None:
+    """Take a model from a deployment."""
+    from lit.sdk import deployments
+
+    _tell(deployments.withdraw(team, name, model))
 
 
 def promote_model(
@@ -161,91 +139,48 @@ def promote_model(
     team: Team = "demo",
 ) -> None:
     """Let a challenger predict for users; the champion before it goes on in its place."""
-    from lit.serving.choice import promote
-    from lit.serving.opening import load_deployment
+    from lit.sdk import deployments
 
-    workspace = workspace_of(team)
-    _save(workspace, promote(load_deployment(workspace, name), model))
+    _tell(deployments.promote(team, name, model))
 
 
 def restart(name: Name, team: Team = "demo") -> None:
     """Start a deployment's process anew; the one that runs goes on until the new one can take over."""
-    ask("POST", f"/teams/{team}/deployments/{name}/restart")
+    from lit.sdk import deployments
+
+    deployments.restart(team, name)
     typer.echo(f"{name} is started anew")
 
 
 def remove(name: Name, team: Team = "demo") -> None:
     """Remove a deployment; what it predicted stays in its topics."""
-    from lit.serving.opening import deployment_path, load_deployment
+    from lit.sdk import deployments
 
-    workspace = workspace_of(team)
-    load_deployment(workspace, name)
-    deployment_path(workspace, name).unlink()
+    deployments.remove(team, name)
     typer.echo(f"{name} is removed")
 
 
-def _interval(text: str) -> str:
-    from lit.features.intervals import Interval as Parsed
-
-    return str(Parsed.parse(text))
-
-
-def _check_stream(workspace: Workspace, stream: str) -> None:
-    """Refuse a stream that has no file, unless a server knows its topic."""
-    from lit.streams.errors import LitError, UserError
-
-    if workspace.path("streams", f"{stream}.json").exists():
-        return
-    try:
-        known = [one["name"] for one in ask("GET", f"/teams/{workspace.team}/streams")]
-    except LitError:
-        known = workspace.names("streams")
-    if stream not in known:
-        raise UserError(
-            f"team {workspace.team!r} has no stream {stream!r} (there are: {', '.join(known) or 'none yet'})"
-        )
-
-
-def _check_items(workspace: Workspace, names: list[str]) -> None:
-    from lit.trainer import vault
-
-    for name in names:
-        vault.load(workspace, name)
-
-
-def _device(text: str) -> str:
-    from lit.trainer.backend import checked_device
-
-    return checked_device(text.lower())
-
-
-def _rules(given: list[str] | None, before: dict[str, Any]) -> dict[str, Any]:
-    """Return the rules with those given put in, or taken out where their value is empty."""
+def _rules(given: list[str] | None) -> dict[str, Any]:
+    """Return rules by name; None for those that end."""
     from lit.streams.errors import UserError
 
-    rules = dict(before)
+    rules: dict[str, Any] = {}
     for text in given or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"alert {text!r} is not a rule and its value, such as drift=0.25")
-        if not value:
-            rules.pop(name, None)
-            continue
         try:
-            rules[name] = json.loads(value)
+            rules[name] = json.loads(value) if value else None
         except ValueError:
             rules[name] = value
     return rules
 
 
-def _save(workspace: Workspace, deployment: Deployment) -> None:
-    from lit.serving.opening import save_deployment
-    from lit.streams.store_open import running_server
+def _tell(deployment: Deployment) -> None:
+    from lit.sdk.server import runs
 
-    save_deployment(workspace, deployment)
     models = ", ".join([*deployment.output.models, *(f"{m} (shadow)" for m in deployment.output.shadow)])
-    running = "" if running_server(workspace.data) else "; `lit up` runs it"
     typer.echo(
         f"{deployment.name} on {deployment.stream}, bars of {deployment.parameters.interval}: "
-        f"{models or 'no models yet (`lit deploy set --model`)'}{running}"
+        f"{models or 'no models yet (`lit deploy set --model`)'}{'' if runs() else '; `lit up` runs it'}"
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.server import ask, refuse, server
 from lit.cli.workspace import workspace_of
+from lit.sdk.server import ask, refuse, server
 
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from lit.cli.stream_view import Name, Team, adapters, gaps, list_all, show
-from lit.cli.workspace import workspace_of
 
-if TYPE_CHECKING:
-    from lit.streams.live import Stream
-    from lit.streams.workspace import Workspace
-
+_WRITTEN = "{name} is written; a running server follows it"
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", help="parameter=value, as the adapter's form has it; lists and mappings as JSON; repeatable"),
@@ -72,37 +68,11 @@ def new(
 
     `lit stream adapters NAME` shows what can be set.
     """
-    from lit.streams.errors import UserError
-    from lit.streams.live import AdapterName, Stream, stream_path
+    from lit.sdk import streams
 
-    workspace = workspace_of(team)
-    if stream_path(workspace, name).exists():
-        raise UserError(f"team {team!r} has a stream {name!r}: `lit stream set {name}` changes it")
-    stream = Stream(AdapterName(adapter), _values(parameters), _checked(intervals), _schemas(workspace, features))
-    if partitions is not None:
-        _partition(team, name, partitions)
-    _put(workspace, name, stream)
-
-
-def _partition(team: str, name: str, partitions: int) -> None:
-    """Create a stream's tick topic: whatever follows from it will have as many partitions."""
-    from dataclasses import replace
-
-    from lit.settings import Settings
-    from lit.streams import topics
-    from lit.streams.broker import kafka
-    from lit.streams.clients import partitions_of
-    from lit.streams.errors import UserError
-
-    settings = Settings()
-    with kafka(settings.data, settings.kafka) as bootstrap:
-        topic = replace(topics.ticks(team, name), partitions=partitions)
-        topics.create_topics(bootstrap, topic, replication=settings.replication)
-        if (found := len(partitions_of(bootstrap, topic.name))) != partitions:
-            raise UserError(
-                f"topic {topic.name} is there already, with {found} partitions: leave --partitions away, or choose "
-                "another name for the stream"
-            )
+    shown = {"intervals": intervals or (), "features": features or ()}
+    streams.create(team, name, adapter, _values(parameters), **shown, partitions=partitions)
+    typer.echo(_WRITTEN.format(name=name))
 
 
 def change(
@@ -113,44 +83,35 @@ def change(
     team: Team = "demo",
 ) -> None:
     """Change parameters of a stream; a running one follows. An empty value takes a parameter away."""
-    import msgspec
+    from lit.sdk import streams
 
-    from lit.streams.live import load_stream
-
-    workspace = workspace_of(team)
-    stream = load_stream(workspace, name)
-    values = {key: value for key, value in {**stream.parameters, **_values(parameters)}.items() if value != ""}
-    wanted = stream.intervals if intervals is None else _checked(intervals)
-    schemas = stream.features if features is None else _schemas(workspace, features)
-    changed = msgspec.structs.replace(stream, parameters=values, intervals=wanted, features=schemas)
-    _put(workspace, name, changed)
+    streams.change(team, name, _values(parameters), intervals=intervals, features=features)
+    typer.echo(_WRITTEN.format(name=name))
 
 
 def start(name: Name, team: Team = "demo") -> None:
     """Let a stream run, also one that came to its end or failed."""
-    from lit.streams.stream_files import enable
+    from lit.sdk import streams
 
-    enable(workspace_of(team), name, True)
-    if not _ask(team, name, "start"):
+    if not streams.start(team, name):
         typer.echo(f"no server runs: `lit up` will start it, `lit worker stream --name {name}` runs it alone")
 
 
 def stop(name: Name, team: Team = "demo") -> None:
     """Stop a stream; it stays stopped until it is started."""
-    from lit.streams.stream_files import enable
+    from lit.sdk import streams
 
-    enable(workspace_of(team), name, False)
-    _ask(team, name, "stop")
+    streams.stop(team, name)
 
 
 def pause(name: Name, team: Team = "demo") -> None:
     """Let market time stand still (replay)."""
-    _steer(name, team, paused=True)
+    _steer(team, name, paused=True)
 
 
 def resume(name: Name, team: Team = "demo") -> None:
     """Let market time go on (replay)."""
-    _steer(name, team, paused=False)
+    _steer(team, name, paused=False)
 
 
 def speed(
@@ -159,7 +120,7 @@ def speed(
     team: Team = "demo",
 ) -> None:
     """Change how fast market time passes (replay)."""
-    _steer(name, team, speed=factor)
+    _steer(team, name, speed=factor)
 
 
 def seek(
@@ -168,34 +129,20 @@ def seek(
     team: Team = "demo",
 ) -> None:
     """Jump to a time (replay); a jump back is moved into the future by whole weeks, since market time only grows."""
-    _steer(name, team, seek=time)
+    _steer(team, name, seek=time)
 
 
 def remove(name: Name, team: Team = "demo") -> None:
     """Remove a stream; its topics stay."""
-    from lit.streams.errors import UserError
-    from lit.streams.live import load_stream, stream_path
+    from lit.sdk import streams
 
-    workspace = workspace_of(team)
-    if not stream_path(workspace, name).exists():
-        load_stream(workspace, name)
-    for path in workspace.path("preview").glob("*.json"):
-        if json.loads(path.read_text()).get("stream") == name:
-            raise UserError(f"deployment {path.stem!r} reads stream {name!r}: remove the deployment first")
-    stream_path(workspace, name).unlink()
+    streams.remove(team, name)
 
 
-def _put(workspace: Workspace, name: str, stream: Stream) -> None:
-    from lit.streams.stream_files import put_stream
+def _steer(team: str, name: str, **wanted: Any) -> None:
+    from lit.sdk import streams
 
-    put_stream(workspace, name, stream)
-    typer.echo(f"{name} is written; a running server follows it")
-
-
-def _steer(name: str, team: str, **wanted: Any) -> None:
-    from lit.streams.stream_files import steer
-
-    steer(workspace_of(team), name, **wanted)
+    streams.steer(team, name, **wanted)
 
 
 def _values(texts: list[str] | None) -> dict[str, Any]:
@@ -211,36 +158,3 @@ def _values(texts: list[str] | None) -> dict[str, Any]:
         except ValueError:
             raise UserError(f"--set {name}: {value!r} is no JSON") from None
     return found
-
-
-def _checked(intervals: list[str] | None) -> list[str]:
-    from lit.features.intervals import Interval
-
-    return [str(Interval.parse(text)) for text in intervals or []]
-
-
-def _schemas(workspace: Workspace, names: list[str] | None) -> list[str]:
-    from lit.features.schema import load_schema
-
-    return [load_schema(workspace, name).name for name in names or [] if name]
-
-
-def _ask(team: str, name: str, what: str) -> bool:
-    """Tell a running server; returns whether there is one."""
-    import httpx
-
-    from lit.settings import Settings
-    from lit.streams.errors import FaultError
-    from lit.streams.store_open import running_server
-
-    found = running_server(Settings().data)
-    if found is None:
-        return False
-    url, token = found
-    address = f"{url}/api/teams/{team}/streams/{name}/{what}"
-    try:
-        answer = httpx.post(address, headers={"Authorization": f"Bearer {token}"}, timeout=15, trust_env=False)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise FaultError(f"LIT at {url} does not answer: {error}") from error
-    return True

@@ -103,16 +103,9 @@ def gaps(
     """List the gaps of the last week; `lit tail ticks.NAME` shows them among the ticks."""
     import msgspec
 
-    from lit.settings import Settings
-    from lit.streams.broker import kafka
-    from lit.streams.live import load_stream
-    from lit.streams.stream_files import told_gaps
+    from lit.sdk import streams
 
-    settings = Settings()
-    with kafka(settings.data, settings.kafka) as bootstrap:
-        found = [msgspec.structs.asdict(gap) for gap in told_gaps(bootstrap, team, name, symbol)]
-    if not found:
-        load_stream(workspace_of(team), name)  # of a stream that is gone what it told is still shown
+    found = [msgspec.structs.asdict(gap) for gap in streams.gaps(team, name, symbol)]
     if as_json:
         typer.echo(json.dumps(found))
         return

@@ -1,22 +1,24 @@
-"""Deployments from Python: which there are, what they predicted, and what they predict as it comes."""
+"""Deployments from Python: made, changed, watched, and what they predict and how it came out.
+
+A deployment is a file of its team, which a running server follows; what needs that server (`health`, `report`, `log`,
+`restart`) says so where none runs.
+"""
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lit.sdk.published import follow as follow
+from lit.sdk.published import predictions as predictions
+from lit.sdk.published import scores as scores
+from lit.sdk.server import ask
 from lit.settings import Settings
-from lit.streams.errors import FaultError, UserError
-from lit.streams.workspace import Workspace, checked_name
+from lit.streams.errors import LitError, UserError
+from lit.streams.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from lit.streams.records import Prediction
+    from lit.serving.opening import Deployment
 
 
 def deployments(team: str) -> dict[str, dict[str, Any]]:
@@ -31,107 +33,253 @@ def deployments(team: str) -> dict[str, dict[str, Any]]:
 
     from lit.serving.opening import load_deployment
 
-    workspace = Workspace(Settings().data, team)
+    workspace = _workspace(team)
     found = {name: msgspec.to_builtins(load_deployment(workspace, name)) for name in workspace.names("preview")}
     for one in found.values():
         one["alerts"].pop("secret", None)
     return found
 
 
-def predictions(team: str, deployment: str) -> pd.DataFrame:
-    """Return all predictions on record of a deployment, each once, in the order in which they were published.
+def create(
+    team: str,
+    name: str,
+    stream: str,
+    *,
+    interval: str = "1minute",
+    ticker: str | None = None,
+    models: Sequence[str] = (),
+    shadow: Sequence[str] = (),
+    device: str = "cpu",
+    alerts: Mapping[str, Any] | None = None,
+) -> Deployment:
+    """Make a deployment; its models may be chosen later.
+
+    Parameters
+    ----------
+    team, name
+        Whose, and its name.
+    stream, interval
+        The bars that are predicted at.
+    ticker
+        Symbols, separated by commas; None: all of the stream.
+    models, shadow
+        Vault items; the first model is the champion, shadow ones predict unseen by users.
+    device
+        `cpu` or `gpu:0`.
+    alerts
+        Rules and their values, such as `{"drift": 0.25}`.
 
     Raises
     ------
     UserError
-        If there is no such deployment.
-    FaultError
-        If Kafka does not answer.
+        If there is such a deployment, or no such stream, vault item, device or rule.
     """
-    import msgspec
-    import pandas as pd
+    from lit.serving.opening import Deployment, Output, Parameters
+    from lit.trainer.backend import checked_device
 
-    from lit.streams.records import Prediction
-
-    rows = []
-    with _reader(team, deployment) as messages:
-        for prediction in messages:
-            if prediction is None:
-                break
-            rows.append(msgspec.structs.asdict(prediction))
-    frame = pd.DataFrame(rows, columns=[field.name for field in msgspec.structs.fields(Prediction)])
-    for name in ("bar_start", "published_at"):
-        frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
-    return frame.sort_values("published_at", kind="stable", ignore_index=True)
+    workspace = _workspace(team)
+    if name in workspace.names("preview"):
+        raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
+    _check_stream(workspace, stream)
+    _check_items(workspace, [*models, *shadow])
+    output = Output(checked_device(device.lower()), list(models), list(shadow))
+    made = Deployment(name, stream, output, Parameters(ticker, _interval(interval)), _rules(alerts or {}, {}))
+    return _save(workspace, made)
 
 
-def follow(team: str, deployment: str) -> Generator[Prediction, None, None]:
-    """Yield the predictions on record and then each that comes, for as long as it is asked; each once.
+def deploy(
+    team: str,
+    model: str,
+    stream: str | None = None,
+    *,
+    name: str | None = None,
+    interval: str | None = None,
+    ticker: str | None = None,
+    shadow: bool = False,
+) -> Deployment:
+    """Deploy a vault item: on a stream, or beside the models of an existing deployment (`name`).
 
     Raises
     ------
     UserError
-        If there is no such deployment.
-    FaultError
-        If Kafka does not answer.
+        If there is no such item or stream, or the existing deployment predicts at other bars or symbols.
     """
-    with _reader(team, deployment) as messages:
-        for prediction in messages:
-            if prediction is not None:
-                yield prediction
+    from lit.serving.choice import deploy as with_model
+    from lit.serving.opening import Deployment, Parameters, load_deployment
+
+    workspace = _workspace(team)
+    _check_items(workspace, [model])
+    wanted = name or model
+    if wanted in workspace.names("preview"):
+        found = load_deployment(workspace, wanted)
+        bars = found.stream, found.parameters.interval
+        if (stream or bars[0], bars[1] if interval is None else _interval(interval)) != bars:
+            raise UserError(
+                f"deployment {wanted!r} predicts at bars of {bars[1]} of {bars[0]!r}: "
+                "choose another name (--name) for other bars"
+            )
+        if ticker not in (None, found.parameters.ticker):
+            raise UserError(
+                f"deployment {wanted!r} serves {found.parameters.ticker or 'all symbols'}, with all its models: "
+                f"`lit deploy set {wanted!r} --ticker` changes that"
+            )
+    elif stream is None:
+        known = ", ".join(workspace.names("preview")) or "none yet"
+        raise UserError(f"give --stream for a new deployment, or --name of an existing one (there are: {known})")
+    else:
+        _check_stream(workspace, stream)
+        found = Deployment(wanted, stream, parameters=Parameters(ticker, _interval(interval or "1minute")))
+    return _save(workspace, with_model(found, model, shadow))
 
 
-def _stream_of(path: Path) -> str:
+def change(
+    team: str,
+    name: str,
+    *,
+    models: Sequence[str] | None = None,
+    shadow: Sequence[str] | None = None,
+    ticker: str | None = None,
+    device: str | None = None,
+    alerts: Mapping[str, Any] | None = None,
+) -> Deployment:
+    """Change a deployment; what is not given stays. A new worker takes over without a missed bar.
+
+    Parameters
+    ----------
+    team, name
+        Which.
+    models, shadow
+        Vault items in place of those that it has; empty: none.
+    ticker
+        Symbols, separated by commas; an empty text: all.
+    device
+        `cpu` or `gpu:0`.
+    alerts
+        Rules that are put in, or taken out where the value is None; the others stay.
+
+    Raises
+    ------
+    UserError
+        If there is no such deployment, vault item, device or rule.
+    """
+    from msgspec.structs import replace
+
+    from lit.serving.opening import load_deployment
+    from lit.trainer.backend import checked_device
+
+    workspace = _workspace(team)
+    found = load_deployment(workspace, name)
+    _check_items(workspace, [*(models or ()), *(shadow or ())])
+    output = replace(
+        found.output,
+        models=found.output.models if models is None else list(models),
+        shadow=found.output.shadow if shadow is None else list(shadow),
+        device=found.output.device if device is None else checked_device(device.lower()),
+    )
+    parameters = found.parameters if ticker is None else replace(found.parameters, ticker=ticker or None)
+    rules = _rules(alerts or {}, found.alerts)
+    return _save(workspace, replace(found, output=output, parameters=parameters, alerts=rules))
+
+
+def withdraw(team: str, name: str, model: str) -> Deployment:
+    """Take a model from a deployment; raises `UserError` if it does not have it."""
+    from lit.serving.choice import withdraw as without_model
+    from lit.serving.opening import load_deployment
+
+    workspace = _workspace(team)
+    return _save(workspace, without_model(load_deployment(workspace, name), model))
+
+
+def promote(team: str, name: str, model: str) -> Deployment:
+    """Let a challenger predict for users; the champion before it goes on in its place.
+
+    Raises
+    ------
+    UserError
+        If the deployment does not have it, or it is the champion.
+    """
+    from lit.serving.choice import promote as with_champion
+    from lit.serving.opening import load_deployment
+
+    workspace = _workspace(team)
+    return _save(workspace, with_champion(load_deployment(workspace, name), model))
+
+
+def remove(team: str, name: str) -> None:
+    """Remove a deployment; what it predicted stays in its topics."""
+    from lit.serving.opening import deployment_path, load_deployment
+
+    workspace = _workspace(team)
+    load_deployment(workspace, name)
+    deployment_path(workspace, name).unlink()
+
+
+def restart(team: str, name: str) -> None:
+    """Start a deployment's process anew; the one that runs goes on until the new one can take over.
+
+    Raises
+    ------
+    FaultError
+        If no server runs.
+    """
+    ask("POST", f"/teams/{team}/deployments/{name}/restart")
+
+
+def health(team: str, name: str) -> dict[str, Any]:
+    """Return how a deployment does: process, lag, latency, drift, alerts; raises `FaultError` if no server runs."""
+    found: dict[str, Any] = ask("GET", f"/teams/{team}/deployments/{name}/health")
+    return found
+
+
+def report(team: str, name: str) -> dict[str, Any]:
+    """Return how each model did, and each challenger against the champion; raises `FaultError` if no server runs."""
+    found: dict[str, Any] = ask("GET", f"/teams/{team}/deployments/{name}/report")
+    return found
+
+
+def log(team: str, name: str, lines: int = 200) -> str:
+    """Return the last lines of what a deployment's process wrote; raises `FaultError` if no server runs."""
+    return str(ask("GET", f"/teams/{team}/deployments/{name}/log?lines={lines}"))
+
+
+def _workspace(team: str) -> Workspace:
+    return Workspace(Settings().data, team)
+
+
+def _save(workspace: Workspace, deployment: Deployment) -> Deployment:
+    from lit.serving.opening import save_deployment
+
+    save_deployment(workspace, deployment)
+    return deployment
+
+
+def _interval(text: str) -> str:
+    from lit.features.intervals import Interval
+
+    return str(Interval.parse(text))
+
+
+def _check_stream(workspace: Workspace, stream: str) -> None:
+    """Refuse a stream that has no file, unless a server knows its topic."""
+    if workspace.path("streams", f"{stream}.json").exists():
+        return
     try:
-        return str(json.loads(path.read_bytes())["stream"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a deployment's file: it names no stream") from error
+        known = [one["name"] for one in ask("GET", f"/teams/{workspace.team}/streams")]
+    except LitError:
+        known = workspace.names("streams")
+    if stream not in known:
+        raise UserError(
+            f"team {workspace.team!r} has no stream {stream!r} (there are: {', '.join(known) or 'none yet'})"
+        )
 
 
-@contextmanager
-def _reader(team: str, deployment: str) -> Generator[Generator[Prediction | None, None, None], None, None]:
-    """Yield an endless reader of a deployment's topic; None comes once all that was there has been read."""
-    from confluent_kafka import KafkaException
+def _check_items(workspace: Workspace, names: Sequence[str]) -> None:
+    from lit.trainer import vault
 
-    from lit.streams import topics
-    from lit.streams.broker import kafka
-    from lit.streams.clients import consumer
-
-    settings = Settings()
-    path = Workspace(settings.data, team).path("preview", f"{checked_name(deployment, 'deployment')}.json")
-    if not path.is_file():
-        known = Workspace(settings.data, team).names("preview")
-        raise UserError(f"team {team!r} has no deployment {deployment!r} (there are: {', '.join(known) or 'none yet'})")
-    with kafka(settings.data, settings.kafka) as bootstrap:
-        topic, ticks = topics.predictions(team, deployment), topics.ticks(team, _stream_of(path))
-        topics.create_topics(bootstrap, ticks, topic, replication=settings.replication)
-        reader = consumer(bootstrap, f"lit.sdk.{uuid.uuid4()}", **{"enable.partition.eof": True})
-        try:
-            yield _read(reader, topic.name)
-        except KafkaException as error:
-            raise FaultError(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
-        finally:
-            reader.close()
+    for name in names:
+        vault.load(workspace, name)
 
 
-def _read(reader: Any, topic: str) -> Generator[Prediction | None, None, None]:
-    import msgspec
-    from confluent_kafka import KafkaError, KafkaException, TopicPartition
-
-    from lit.streams.dedup import Dedup
-    from lit.streams.records import Prediction
-
-    unread = set(reader.list_topics(topic, 10.0).topics[topic].partitions)
-    reader.assign([TopicPartition(topic, number, 0) for number in unread])
-    dedup, told = Dedup(), False
-    while True:
-        for message in reader.consume(500, 0.2):
-            if (error := message.error()) is None:
-                yield from dedup.fresh([msgspec.json.decode(message.value(), type=Prediction)])
-            elif error.code() == KafkaError._PARTITION_EOF:
-                unread.discard(message.partition())
-            else:
-                raise KafkaException(error)
-        if not unread and not told:
-            told = True
-            yield None
+def _rules(given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rules with those given put in, or taken out where their value is None."""
+    return {rule: value for rule, value in {**before, **given}.items() if value is not None}

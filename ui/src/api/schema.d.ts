@@ -283,6 +283,8 @@ export interface paths {
         /**
          * Put Stream
          * @description Add a stream, or change one; what its adapter's form does not know or lacks is refused.
+         *
+         *     `partitions`: how many workers may share it; a stream keeps what its topic was made with.
          */
         put: operations["put_stream_api_teams__team__streams__name__put"];
         post?: never;
@@ -5815,7 +5817,9 @@ export interface operations {
     };
     put_stream_api_teams__team__streams__name__put: {
         parameters: {
-            query?: never;
+            query?: {
+                partitions?: number | null;
+            };
             header?: never;
             path: {
                 team: string;

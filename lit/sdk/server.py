@@ -1,4 +1,4 @@
-"""Asks the running server, as commands do whose answer only it has."""
+"""Asks the running server for what only it knows."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def ask(method: str, path: str) -> Any:
     if answer.status_code >= 400:
         refuse(answer)
     return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+
+
+def runs() -> bool:
+    """Tell whether a server runs over the configured data root."""
+    from lit.settings import Settings
+    from lit.streams.store_open import running_server
+
+    return running_server(Settings().data) is not None
 
 
 def server() -> tuple[str, dict[str, str]]:
