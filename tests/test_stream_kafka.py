@@ -64,6 +64,28 @@ async def test_a_topic_is_read_on_from_its_offsets_without_loss_or_repeat(kafka:
     assert numbers(found["AAA"]) == list(range(1, 100, 2)) and numbers(found["BBB"]) == list(range(0, 100, 2))
 
 
+async def test_numbers_of_the_sender_tell_what_it_repeated_or_left_out(kafka: str, tmp_path: Path) -> None:
+    workspace, topic = Workspace(tmp_path, TEAM), "foreign.numbered"
+    topics.create_topics(kafka, topics.Topic(topic, partitions=1))
+    given = {"bootstrap": kafka, "topic": topic, "fields": FIELDS, "start": "earliest", "numbering": "contiguous"}
+    add_stream(workspace, "counted", "kafka", **given)
+
+    def sent(*numbers: int | None) -> list[tuple[bytes, bytes]]:
+        stamp = time.time_ns() // 1_000_000
+        rows = [{"ts": stamp, "px": {"last": 10.5}, "qty": 2} | ({} if n is None else {"n": n}) for n in numbers]
+        return [(b"AAA", json.dumps(row).encode()) for row in rows]
+
+    send(kafka, topic, *sent(1, 2, 2, 4, 3, None, 5, 9))
+    async with running(workspace, "counted", kafka) as task:
+        health = await until(workspace, "counted", lambda health: health.ticks == 6 and health.gaps == 1, task)
+        assert health.repeats == 1 and sum(health.rejects.values()) == 1
+    send(kafka, topic, *sent(9, 10))
+    async with running(workspace, "counted", kafka) as task:
+        await until(workspace, "counted", lambda health: health.ticks == 1, task)
+    items = recorded(kafka, TEAM, "counted")["AAA"]
+    assert numbers(items) == [1, 2, 4, 3, 5, 9, 10] and [gap.missed for gap in gaps(items)] == [3]
+
+
 async def test_avro_is_read_and_a_topic_that_is_not_there_is_told(kafka: str, tmp_path: Path) -> None:
     workspace, topic = Workspace(tmp_path, TEAM), "foreign.avro"
     topics.create_topics(kafka, topics.Topic(topic, partitions=1))
@@ -254,6 +276,7 @@ async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
     common = {"SoupPartition": 0, "SoupSequence": 2, "trackingID": 1, "msgType": "S"}
     event = avro(PRODUCT, "SeqSystemEventMessage", **common, event="E")
     messages = [(b"1", report(1, place)), (b"2", event), (b"3", report(3, place + 1)), (b"7", report(7, place + 2))]
+    messages += [(b"3", report(3, place + 1)), (b"5", report(5, place + 1)), (b"7", report(7, place + 2))]
     send(plain, "NLSUTP.stream", *messages)
     with token_endpoint() as (url, answered):
         given = {"bootstrap": broker.address, "token_url": url, "client_id": "me", "security": "sasl_plaintext"}
@@ -261,12 +284,12 @@ async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
         add_stream(workspace, "wrong", "nasdaq", client_secret="left-out", **given)
         add_stream(workspace, "none", "nasdaq", client_secret="right", product="TOTALVIEW", **given)
         async with running(workspace, "nasdaq", kafka) as task:
-            await until(workspace, "nasdaq", lambda health: health.ticks == 3, task)
+            await until(workspace, "nasdaq", lambda health: health.ticks == 4 and health.repeats == 2, task)
             await asyncio.to_thread(broker.stop)
             await until(workspace, "nasdaq", lambda health: health.reconnects > 0, task)
             plain = await asyncio.to_thread(broker.start)
             await asyncio.to_thread(send, plain, "NLSUTP.stream", (b"8", report(8, place + 3)))
-            health = await until(workspace, "nasdaq", lambda health: health.ticks == 4, task)
+            health = await until(workspace, "nasdaq", lambda health: health.ticks == 5, task)
         before = len(answered)
         for name, expected in (("wrong", "HTTP 401"), ("none", "TOTALVIEW.*NLSUTP")):
             with pytest.raises(UserError, match=expected) as refused:
@@ -275,7 +298,7 @@ async def test_nasdaqs_service_is_read_with_its_token_schema_and_numbers(
             assert "left-out" not in str(refused.value)
         assert answered[before:].count(401) == 1
     items = recorded(kafka, TEAM, "nasdaq")["SIVR"]
-    assert numbers(items) == [1, 3, 7, 8] and health.gaps == 1 and len(gaps(items)) == 1
+    assert numbers(items) == [1, 3, 7, 5, 8] and health.gaps == 1 and len(gaps(items)) == 1
     (block, *_) = blocks(items)
     assert block.price[0] == 16.4797 and block.timestamp[0] == int(midnight.timestamp()) * 10**9 + place
     assert block.batch.column("marketCenter").to_pylist()[0] == "L"

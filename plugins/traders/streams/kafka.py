@@ -18,6 +18,10 @@ ticks : text, optional
     Path to the list of trades in a message; without it, each message is a trade.
 only : mapping, optional
     Path → text: other messages are passed over.
+numbering : [increasing, contiguous], optional
+    What the field Seq. No. (or sequence) tells of a symbol's trades: contiguous numbers show what the sender repeated
+    or left out, increasing ones what it repeated. Without it, offsets tell what was read before, and nothing of the
+    sender. If the numbers begin anew, each day say, map a field channel to what tells the days apart.
 format : [json, avro], default json
     What messages are.
 schema : text, optional
@@ -66,9 +70,19 @@ async def stream(feed):
             except (ValueError, TypeError, EOFError, IndexError, KeyError) as error:
                 feed.reject(message.value(), f"unreadable: {type(error).__name__} {error}")
                 continue
-            base = message.offset() * 1_000_000  # a message may hold several ticks
-            channel = str(message.partition())
-            yield [{**tick, "sequence": base + place, "channel": channel} for place, tick in enumerate(found)]
+            if not given["numbering"]:
+                number_by_offset(message, found)
+            elif any(tick.get("sequence", tick.get("Seq. No.")) is None for tick in found):
+                feed.reject(message.value(), "no number: map a field Seq. No. or sequence")
+                continue
+            yield found
+
+
+def number_by_offset(message, ticks):
+    """Number the ticks of a message; it may hold several."""
+    base = message.offset() * 1_000_000
+    for place, tick in enumerate(ticks):
+        tick |= {"sequence": base + place, "channel": str(message.partition())}
 
 
 def whole(message, value):

@@ -45,6 +45,8 @@ COLUMNS = {"marketCenter": "text"}
 
 TRADES = ("SeqTradeReportMessage", "SeqTradeReportLongMessage", "SeqTradeReportETMFMessage")
 PRICE_DECIMALS = 10_000
+#: More than the messages of a day.
+DAY = 10**10
 NEW_YORK = ZoneInfo("America/New_York")
 #: How long the control topic may be silent before it counts as read.
 CONTROL_SECONDS = 3.0
@@ -73,8 +75,9 @@ async def stream(feed):
             except (ValueError, EOFError, IndexError, KeyError) as error:
                 feed.reject(message.value(), f"unreadable: {type(error).__name__} {error}")
                 continue
-            missed = number(last, body)
-            if missed:
+            if body.get("SoupSequence") is not None and missed(
+                last, str(body["SoupPartition"]), numbered(message, body)
+            ):
                 yield ticks
                 ticks = []
                 feed.gap("sequence", None, None)
@@ -197,20 +200,26 @@ def reader(schema):
     return read
 
 
-def number(last, body):
-    """Return how many messages are missing before this one; the service numbers all of a partition together."""
-    partition, sequence = str(body.get("SoupPartition")), body.get("SoupSequence")
-    before = last.get(partition)
-    if sequence is None or (before is not None and sequence <= before):
-        return 0
-    last[partition] = sequence
-    return sequence - before - 1 if before is not None else 0
+def numbered(message, body):
+    """Return the message's number: the service counts all of a partition's messages, each day anew."""
+    return new_york(message).toordinal() * DAY + body["SoupSequence"]
+
+
+def missed(last, partition, number):
+    """Return how many messages of the same day are missing before this one."""
+    before = last.get(partition, 0)
+    last[partition] = max(before, number)
+    return max(0, number - before - 1) if before // DAY == number // DAY else 0
+
+
+def new_york(message):
+    """Return when a message was published, by New York's clock."""
+    return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC).astimezone(NEW_YORK)
 
 
 def tick(message, body):
     """Turn a trade report into a tick; its time is ns since midnight of New York, on the day that it was published."""
-    published = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC).astimezone(NEW_YORK)
-    midnight = int(published.replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
+    midnight = int(new_york(message).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
     return {
         "symbol": body["symbol"].strip(),
         "timestamp": midnight * 1_000_000_000 + body["trackingID"],
@@ -219,6 +228,6 @@ def tick(message, body):
         "Seq. No.": body["SoupSequence"],
         "Qualifiers": body["saleCondition"],
         "marketCenter": body["marketCenter"],
-        "sequence": message.offset(),
-        "channel": str(message.partition()),
+        "sequence": numbered(message, body),
+        "channel": str(body["SoupPartition"]),
     }
