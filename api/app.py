@@ -17,6 +17,7 @@ from lit.api.lags import Lags
 from lit.api.live.hub import Hub
 from lit.api.monitor import Monitor
 from lit.api.page import page_router
+from lit.api.record_schemas import record_schemas
 from lit.api.routes import (
     account,
     adapters,
@@ -40,7 +41,7 @@ from lit.api.routes import (
     uploads,
     vault,
 )
-from lit.api.schemas import Problem, record_schemas
+from lit.api.schemas import Problem
 from lit.api.services import Services
 from lit.serving.insights import Insights
 from lit.serving.swagger import swagger_router

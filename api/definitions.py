@@ -1,4 +1,4 @@
-"""Streams and deployments as files of a team: read, written and deleted; the files are the record."""
+"""Streams and deployments as files of a team: read and deleted; the files are the record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from lit.api.errors import NotFoundError
 from lit.api.schemas import DeploymentFile, StreamFile
 from lit.features.intervals import Interval
-from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace, checked_name
 
@@ -66,13 +65,6 @@ def read(workspace: Workspace, kind: type[M], name: str) -> M:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise UserError(f"{path.name} is not a {_FOLDERS[kind][1]}: {where}: {first['msg']}") from error
-
-
-def write(workspace: Workspace, name: str, value: BaseModel) -> None:
-    """Write a definition at once: a reader sees the old file or the new one."""
-    path = _path(workspace, type(value), name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, f"{value.model_dump_json(indent=2, exclude_unset=True)}\n".encode())
 
 
 def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:

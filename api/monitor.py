@@ -47,6 +47,7 @@ class Watched:
 
     team: str
     file: Deployment
+    worker: str
     book: AlertBook
     reports: ScoreReports = field(default_factory=ScoreReports)
     health: dict[int, Health] = field(default_factory=dict)
@@ -58,6 +59,11 @@ class Watched:
     complaint: str | None = None
     process: tuple[str, int | None] | None = None
 
+    @property
+    def on_request(self) -> bool:
+        """Whether an output stream serves it: it predicts when asked, publishes nothing, and is never silent."""
+        return self.worker != f"{self.team}/deployment.{self.file.name}"
+
     def alive(self, now: float) -> list[Health]:
         """Return what partitions told of late; `now` in seconds since the epoch."""
         return [h for h in self.health.values() if now - from_iso(h.time) / 1e9 < STALE_SECONDS]
@@ -68,7 +74,7 @@ class Watched:
         stamps = [from_iso(h.last_prediction) / 1e9 for h in self.health.values() if h.last_prediction]
         self.predicted_at = max([self.predicted_at, *stamps])
         rules = Rules.of(self.file.alerts)
-        counts = bool(self.file.output.models or self.file.output.shadow)
+        counts = bool(self.file.output.models or self.file.output.shadow) and not self.on_request
         if counts and rules.calendar is not None:
             counts = session_codes(rules.calendar, np.array([int(now * 1e9)]))[0] == REGULAR
         if counts and not self.counts:  # it got models, or the exchange opened: silence begins now at the earliest
@@ -85,7 +91,7 @@ class Watched:
         return Facts(
             drift=drift,
             silent_seconds=now - heard if counts and heard else None,
-            lag=float(sum(h.lag for h in alive)),
+            lag=float(sum(h.lag for h in alive)) if alive else None,
             latency_ms=max(latencies, default=None),
             recent={
                 model: self.reports.recent(model) for model in (*self.file.output.models, *self.file.output.shadow)
@@ -171,21 +177,21 @@ class Monitor:
     def _look(self) -> None:
         """Follow deployments that are new, as far as their topics are there; forget those that are gone."""
         standing = self._standing()
-        found: dict[tuple[str, str], Deployment] = {}
+        found: dict[tuple[str, str], tuple[Deployment, str]] = {}
         for team in self._services.teams():
             for name, file in self._services.deployments(team).items():
-                found[team, name] = file.opened()
+                found[team, name] = file.opened(), self._services.server_of(team, name, file)
         known = None
         with self._lock:
             for key in [key for key in self._watched if key not in found]:
                 del self._watched[key]
                 self._forget(key)
-            for key, opened in found.items():
+            for key, (opened, worker) in found.items():
                 if key in self._watched:
-                    self._watched[key].file = opened
+                    self._watched[key].file, self._watched[key].worker = opened, worker
                 else:
                     book = AlertBook(key[1], standing.get("/".join(key)))
-                    self._watched[key] = Watched(key[0], opened, book)
+                    self._watched[key] = Watched(key[0], opened, worker, book)
         for key in found:
             wanted = [name for name in _topics_of(*key) if name not in self._topics]
             if wanted and known is None:
@@ -246,7 +252,7 @@ class Monitor:
 
     def _tell_status(self, watched: Watched) -> None:
         """Publish what became of a deployment's process, when it is something else than before."""
-        status = self._services.status_of(f"{watched.team}/deployment.{watched.file.name}")
+        status = self._services.status_of(watched.worker)
         now = (status.status, status.pid) if status is not None else ("stopped", None)
         if now != watched.process:
             watched.process = now

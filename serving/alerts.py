@@ -115,7 +115,7 @@ class Facts:
     silent_seconds
         Since the last prediction; None while it does not count.
     lag, latency_ms
-        Waiting messages; p99, None without predictions.
+        Waiting messages, None while nobody tells; p99, None without predictions.
     recent
         Model → measures of the last scores.
     models
@@ -124,7 +124,7 @@ class Facts:
 
     drift: dict[str, float] = field(default_factory=dict)
     silent_seconds: float | None = None
-    lag: float = 0.0
+    lag: float | None = None
     latency_ms: float | None = None
     recent: dict[str, Measures] = field(default_factory=dict)
     models: frozenset[str] | None = None
@@ -187,7 +187,7 @@ def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:
         found += [("drift", column, value, rules.drift) for column, value in facts.drift.items()]
     if rules.silence is not None and facts.silent_seconds is not None:
         found.append(("silence", "predictions", facts.silent_seconds, rules.silence))
-    if rules.lag is not None:
+    if rules.lag is not None and facts.lag is not None:
         found.append(("lag", "ticks", facts.lag, rules.lag))
     if rules.latency_ms is not None and facts.latency_ms is not None:
         found.append(("latency_ms", "predictions", facts.latency_ms, rules.latency_ms))

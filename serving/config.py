@@ -36,7 +36,7 @@ class DeploymentConfig:
 
     def serves(self, symbol: str) -> bool:
         """Whether a symbol is wanted."""
-        return not self.tickers or symbol in self.tickers or symbol.rpartition(".")[0] in self.tickers
+        return serves(self.tickers, symbol)
 
     @property
     def app_id(self) -> str:
@@ -96,3 +96,8 @@ class DeploymentConfig:
                 f"an earlier deployment {self.name!r} predicted at bars of {theirs}, and its topics hold that: choose "
                 f"another name for bars of {mine}"
             )
+
+
+def serves(tickers: tuple[str, ...], symbol: str) -> bool:
+    """Whether a symbol is wanted: all are without tickers, and `AAPL` means `AAPL.O` too."""
+    return not tickers or symbol in tickers or symbol.rpartition(".")[0] in tickers

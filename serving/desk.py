@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lit.features.intervals import Interval
+from lit.serving.config import serves
 from lit.serving.latest import LatestStates
 from lit.serving.opening import Deployment, load_deployment, open_model
 from lit.serving.predictions import Inputs, Model, inputs_digest
@@ -19,6 +20,7 @@ from lit.streams.errors import LitError, UserError
 from lit.streams.tick import iso
 from lit.streams.workspace import Workspace
 from lit.trainer import vault
+from lit.trainer.backend import checked_device, load
 from lit.trainer.vault import VaultItem
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,12 @@ class Opened:
     item: VaultItem
     model: Model
     latest: LatestStates | None
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols whose latest state it can predict from."""
+        tickers = self.deployment.parameters.tickers
+        return [symbol for symbol in (self.latest.symbols if self.latest else ()) if serves(tickers, symbol)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class Desk:
     problems: dict[str, str] = field(default_factory=dict)
     _stamps: dict[Path, int] = field(default_factory=dict)
     _states: dict[tuple[Interval, tuple[Interval, ...], bool], LatestStates] = field(default_factory=dict)
+    _device: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self) -> bool:
@@ -99,12 +108,25 @@ class Desk:
         return True
 
     def _open(self, deployment: Deployment, name: str) -> Opened:
+        self._take_device(deployment)
         item = vault.load(self.workspace, name)
         before = self.opened.get((deployment.name, name))
         same = before is not None and before.item.digest == item.digest
         model = before.model if before is not None and same else open_model(self.workspace, name)
         model.check()
         return Opened(deployment, item, model, self._latest(deployment, model))
+
+    def _take_device(self, deployment: Deployment) -> None:
+        """Compute on the deployment's device: the first one is the whole process's."""
+        device = checked_device(deployment.output.device.lower())
+        if self._device is None:
+            load(device)
+            self._device = device
+        elif device != self._device:
+            raise UserError(
+                f"deployment {deployment.name!r} wants {device}, and what serves stream {self.stream!r} computes on "
+                f"{self._device}: deploy it on a stream of its own, or start the stream anew"
+            )
 
     def _latest(self, deployment: Deployment, model: Model) -> LatestStates | None:
         if self.source is None:
@@ -167,8 +189,11 @@ class Desk:
         Raises
         ------
         UserError
-            If there is no source, no such symbol, or not enough history.
+            If there is no source, no such symbol, the deployment does not serve it, or there is not enough history.
         """
+        tickers = opened.deployment.parameters.tickers
+        if not serves(tickers, symbol):
+            raise UserError(f"deployment {opened.deployment.name!r} serves {', '.join(tickers)}, not {symbol!r}")
         if opened.latest is None:
             raise UserError(f"stream {self.stream!r} has no source: set its parameter, or give inputs")
         inputs, latest = opened.latest.inputs(opened.model, symbol)

@@ -35,8 +35,12 @@ class MissingPredictionError(UserError):
     """There is no such prediction."""
 
 
-def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: str | None = None) -> Found:
+def last_prediction(
+    config: DeploymentConfig, symbol: str | None = None, model: str | None = None, hidden: bool = True
+) -> Found:
     """Return what a deployment predicted last, of a symbol and by a model if they are named.
+
+    What shadow models predict is `hidden`: it is found where it may be and one is named.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
         If it has predicted nothing.
     """
     latest: Found | None = None
-    for topic in config.predictions_topics:
+    for topic in _topics(config, model, hidden):
         for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -57,7 +61,9 @@ def last_prediction(config: DeploymentConfig, symbol: str | None = None, model: 
     return latest
 
 
-def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = None, model: str | None = None) -> Found:
+def find_prediction(
+    config: DeploymentConfig, index: int, symbol: str | None = None, model: str | None = None, hidden: bool = True
+) -> Found:
     """Return the prediction that a deployment made at a tick.
 
     Parameters
@@ -68,6 +74,8 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
         The tick, as predictions have it.
     symbol, model
         Of which symbol and model; None: there must be one only.
+    hidden
+        Whether what shadow models predicted may be found; one must be named.
 
     Raises
     ------
@@ -77,7 +85,7 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
         If there are several: which.
     """
     found: dict[tuple[str, str], Found] = {}
-    for topic in config.predictions_topics:
+    for topic in _topics(config, model, hidden):
         for partition in partitions_of(config.bootstrap, topic):
             for message in _back(config.bootstrap, topic, partition):
                 one = msgspec.json.decode(message.value() or b"", type=Prediction)
@@ -94,6 +102,11 @@ def find_prediction(config: DeploymentConfig, index: int, symbol: str | None = N
         names = ", ".join(f"{one} of {its}" for one, its in sorted(found))
         raise UserError(f"deployment {config.name!r} has several predictions at index {index}: choose of {names}")
     return next(iter(found.values()))
+
+
+def _topics(config: DeploymentConfig, model: str | None, hidden: bool) -> tuple[str, ...]:
+    seen, unseen = config.predictions_topics
+    return (seen, unseen) if hidden and model is not None else (seen,)
 
 
 def _whose(symbol: str | None, model: str | None) -> str:

@@ -129,16 +129,25 @@ class Insights:
         self.processes.close()
 
     def situation(
-        self, team: str, deployment: str, index: int | None, symbol: str | None = None, model: str | None = None
+        self,
+        team: str,
+        deployment: str,
+        index: int | None,
+        symbol: str | None = None,
+        model: str | None = None,
+        *,
+        hidden: bool = True,
     ) -> Situation:
         """Return a prediction (`index` None: the last one) and what the model saw.
+
+        A shadow model's is `hidden`: it is found where it may be and the model is named.
 
         Raises
         ------
         UserError
             If there is no such prediction, or its inputs can't be computed again: why.
         """
-        key = (team, deployment, index, symbol, model)
+        key = (team, deployment, index, symbol, model, hidden)
         with self._lock:
             if index is not None and (kept := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
@@ -146,9 +155,9 @@ class Insights:
         workspace = Workspace(self._data, team)
         config = config_of(workspace, load_deployment(workspace, deployment), self._bootstrap)
         if index is None:
-            found = last_prediction(config, symbol, model)
+            found = last_prediction(config, symbol, model, hidden)
         else:
-            found = find_prediction(config, index, symbol, model)
+            found = find_prediction(config, index, symbol, model, hidden)
         answer = self._recomputed(config, found)
         if answer["inputs"] is None:
             at = found.prediction.index

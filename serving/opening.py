@@ -100,10 +100,10 @@ def load_deployment(workspace: Workspace, name: str) -> Deployment:
 
 
 def save_deployment(workspace: Workspace, deployment: Deployment) -> Path:
-    """Write a deployment's file."""
+    """Write a deployment's file at once: a reader sees the old one or the new one. It may hold a secret: owner only."""
     deployment.check()
     path = deployment_path(workspace, deployment.name)
-    write_file(path, msgspec.json.format(msgspec.json.encode(deployment), indent=4))
+    write_file(path, msgspec.json.format(msgspec.json.encode(deployment), indent=4), mode=0o600)
     return path
 
 

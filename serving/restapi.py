@@ -105,7 +105,7 @@ def create_app(desk: Desk, keys: Sequence[str], title: str = "predictions") -> F
     @app.get("/symbols", dependencies=access, tags=["models"])
     def symbols() -> list[str]:
         """List the symbols whose latest state can be predicted from."""
-        return sorted({name for opened in desk.opened.values() if opened.latest for name in opened.latest.symbols})
+        return sorted({symbol for opened in desk.opened.values() for symbol in opened.symbols})
 
     @app.post("/predict", dependencies=access, tags=["predictions"])
     def predict(question: Question) -> PredictionView:

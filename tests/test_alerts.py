@@ -108,7 +108,7 @@ NIGHT, MORNING = from_iso("2024-03-05T13:00:00Z") / 1e9, from_iso("2024-03-05T14
 
 def watched(alerts: dict[str, Any], models: list[str]) -> Watched:
     file = Deployment("up", "tape", Output(models=models), alerts=alerts)
-    return Watched("t", file, AlertBook("up"), since=NIGHT)
+    return Watched("t", file, "t/deployment.up", AlertBook("up"), since=NIGHT)
 
 
 def test_silence_begins_with_the_session_and_with_the_first_model() -> None:
@@ -131,6 +131,21 @@ def test_silence_that_stands_ends_by_a_prediction_and_not_by_a_restart_of_the_se
     assert one.facts(NIGHT + 2).silent_seconds == 502
     one.predicted_at = NIGHT + 3
     assert one.book.judge(Rules(silence=60), one.facts(NIGHT + 4))[0].status == "cleared"
+
+
+def test_lag_that_stands_does_not_end_because_the_worker_died() -> None:
+    one, rules = watched({"lag": 1000}, ["m"]), Rules(lag=1000)
+    one.health[0] = Health("up", 0, iso_ms(int(NIGHT * 1e9)), 7, 5000, {}, None, None)
+    assert [alert.status for alert in one.book.judge(rules, one.facts(NIGHT + 1))] == ["raised"]
+    assert one.facts(NIGHT + 60).lag is None and one.book.judge(rules, one.facts(NIGHT + 60)) == []
+    one.health[0] = Health("up", 0, iso_ms(int((NIGHT + 90) * 1e9)), 9, 0, {}, None, None)
+    assert [alert.status for alert in one.book.judge(rules, one.facts(NIGHT + 91))] == ["cleared"]
+
+
+def test_a_deployment_that_predicts_on_request_is_never_silent() -> None:
+    one = watched({"silence": 60}, ["m"])
+    one.worker = "t/stream.out"
+    assert one.facts(NIGHT + 5000).silent_seconds is None
 
 
 @contextmanager

@@ -195,6 +195,29 @@ def test_a_client_that_stops_reading_is_told_and_costs_the_server_no_memory(serv
 
 
 @pytest.mark.kafka
+def test_predictions_at_bars_of_another_interval_are_shown_from_the_first_bar_on(server: Server) -> None:
+    server.ticks("other", tape().slice(0, 9000))
+    server.bars("other", bars_until(9000))
+    body = {"name": "slow", "stream": "tape", "parameters": {"interval": "5minute"}}
+    assert server.client.put("/other/deployments/slow", json=body).status_code == 200
+    five = list(BarBuilder(Interval.parse("5minute")).update(tape().slice(0, 9000)).records("IBM.N", "5minute"))
+    said = [
+        Prediction("slow", "m", "IBM.N", "5minute", b.start, b.last_index, [0.5], "", b.ordinal, b.end, 1.0)
+        for b in five
+    ]
+    server.records(topics.predictions("other", "slow"), said)
+    with server.live("other", "&deployment=slow") as socket:
+        receive(socket)
+        shown = receive(socket)
+    assert len(shown["bars"]) == len(bars_until(9000)) and shown["predictions"] == [plain(one) for one in said]
+    with server.live("other", "&deployment=slow&interval=10second") as socket:
+        receive(socket)
+        shown = receive(socket)
+    first = shown["bars"][0]["first_index"]
+    assert first > 0 and shown["predictions"] == [plain(one) for one in said if one.index >= first] != []
+
+
+@pytest.mark.kafka
 def test_bars_are_paged_by_ordinal_and_repeats_count_once(server: Server) -> None:
     bars = bars_until(6000)
     server.ticks("paged", tape().slice(0, 6000))

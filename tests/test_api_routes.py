@@ -96,7 +96,14 @@ def test_streams_and_deployments_are_files_of_the_team(client: TestClient, servi
     reply = client.put("/api/teams/files/deployments/first", json=DEPLOYMENT)
     assert reply.status_code == 200, reply.text
     written = json.loads((tmp_path / "files/preview/first.json").read_text())
-    assert written == {**DEPLOYMENT, "parameters": {"ticker": None, "interval": "15second"}}
+    assert written.pop("output") == {"device": "CPU", "models": ["initial"], "shadow": []}
+    assert written == {"name": "first", "stream": "feed", "alerts": {}} | {
+        "parameters": {"ticker": None, "interval": "15second"}
+    }
+    for kind, name in (("streams", "feed"), ("deployments", "first")):  # what is read may be written
+        found = client.get(f"/api/teams/files/{kind}/{name}").json()
+        assert client.put(f"/api/teams/files/{kind}/{name}", json=found["file"]).json()["name"] == name
+        assert client.get(f"/api/teams/files/{kind}/{name}").json() == found
 
     (stream,) = client.get("/api/teams/files/streams").json()
     assert stream["adapter"] == "restapi" and stream["parameters"]["port"] == 12345

@@ -26,8 +26,10 @@ from lit.features.bars import BarBuilder
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
 from lit.features.window import SymbolWindow
+from lit.serving.config import SHADOW
 from lit.serving.insight import Cell
 from lit.serving.insight_process import InsightProcesses
+from lit.serving.insight_record import MissingPredictionError
 from lit.serving.insight_worker import packed
 from lit.serving.insights import Insights
 from lit.serving.opening import Deployment, Output, Parameters, open_model, save_deployment
@@ -401,6 +403,23 @@ def test_insights_over_http(
 
 
 @pytest.mark.kafka
+def test_what_a_shadow_model_predicts_is_explained_to_who_may_and_names_it(
+    workspace: Workspace, processes: InsightProcesses, kafka: str
+) -> None:
+    stage = Stage(workspace, kafka, "unseen", ["line"], MINUTE, FIVE)
+    shadow = topics.predictions(TEAM, "unseen" + SHADOW)
+    topics.create_topics(kafka, shadow)
+    said = msgspec.structs.replace(stage.predict("with flow", bars()[AT]), published_at="2099-01-01T00:00:01.000Z")
+    send(kafka, shadow.name, said.symbol, [encode_json(said)])
+    insights, index = Insights(workspace.data, kafka, processes), said.index
+    for place in (index, None):  # a shadow beside it changes nothing for users
+        assert insights.situation(TEAM, "unseen", place).prediction.model == "line"
+        assert insights.situation(TEAM, "unseen", place, model="with flow").same_inputs
+        with pytest.raises(MissingPredictionError):
+            insights.situation(TEAM, "unseen", place, model="with flow", hidden=False)
+
+
+@pytest.mark.kafka
 def test_a_prediction_is_explained_on_the_command_line(
     workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,13 +431,14 @@ def test_a_prediction_is_explained_on_the_command_line(
     app = typer.Typer()
     command.register(app)
     index = str(bars()[AT].last_index)
-    words = ["shell", index, "--team", TEAM, "--set", "bars.volume[-1]=0", "--cells"]
-    said = CliRunner().invoke(app, words)
+    words = ["shell", index, "--team", TEAM]
+    said = CliRunner().invoke(app, [*words, "--cells"])
     assert said.exit_code == 0, said.output
     assert "are those that were predicted from" in said.stdout and "independence" in said.stdout
-    assert "bars.volume[-1]: " in said.stdout and "then it says" in said.stdout
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert told["same_inputs"] and len(told["impact"]["columns"]) == 9 and len(told["inputs"]["bars"]) == 20
+    edited = CliRunner().invoke(app, [*words, "--set", "bars.volume[-1]=0"]).stdout
+    assert "bars.volume[-1]: " in edited and "then it says" in edited and "independence" not in edited
     wrong = CliRunner().invoke(app, ["shell", index, "--team", TEAM, "--set", "volume=0"])
     assert isinstance(wrong.exception, UserError) and "FEATURE.COLUMN" in str(wrong.exception)
     assert processes.pids

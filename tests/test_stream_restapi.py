@@ -17,7 +17,8 @@ import pytest
 from lit.features.bars import BarBuilder
 from lit.features.dataset import DatasetAdapter
 from lit.features.intervals import Interval
-from lit.serving.opening import Deployment, Output, open_model, save_deployment
+from lit.serving.desk import Desk
+from lit.serving.opening import Deployment, Output, Parameters, open_model, save_deployment
 from lit.serving.predictions import inputs_digest
 from lit.serving.restapi import serve
 from lit.streams import topics
@@ -144,6 +145,21 @@ async def test_the_latest_state_of_a_symbol_is_predicted_as_a_deployment_would(
             assert said["inputs_digest"] == inputs_digest({k: v.astype("f4") for k, v in expected.items()})  # type: ignore[union-attr]
         reply = await client.post("/predict", json={"model": "Unnamed_0", "symbol": "XYZ"})
         assert reply.status_code == 400 and "IBM.N" in reply.text
+        for ticker, code, seen in (("IBM", 200, ["IBM.N"]), ("BAC, GE", 400, [])):
+            only = Deployment("latest", "now", Output(models=["Unnamed_0"]), Parameters(ticker))
+            save_deployment(workspace, only)
+            while (await client.get("/symbols")).json() != seen or len((await client.get("/models")).json()) > 1:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+            reply = await client.post("/predict", json={"model": "Unnamed_0", "symbol": "IBM.N"})
+            assert reply.status_code == code and (code == 200 or "serves BAC, GE, not 'IBM.N'" in reply.text)
+
+
+def test_one_process_computes_on_one_device(workspace: Workspace) -> None:
+    for name, device in (("first", "CPU"), ("second", "gpu:0")):
+        save_deployment(workspace, Deployment(name, "mixed", Output(device=device, models=["Unnamed_0"])))
+    desk = Desk(workspace, "mixed", "")
+    assert desk.look() and [of for of, _ in desk.opened] == ["first"] and "gpu:0" in desk.problems["second"]
 
 
 async def test_only_who_has_a_key_may_ask(kafka: str, workspace: Workspace) -> None:

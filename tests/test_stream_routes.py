@@ -103,6 +103,8 @@ def test_what_runs_follows_from_the_files(client: TestClient, services: Services
         return {name.removeprefix(f"{TEAM}/") for name in found if name.startswith(f"{TEAM}/")}
 
     assert names() == {"stream.out", "stream.feed", "bars.feed", "sink.feed", "deployment.told"}
+    restarts = {name: client.post(f"{BASE}/deployments/{name}/restart").json()["detail"] for name in ("asked", "told")}
+    assert "stream.out" in restarts["asked"] and "deployment.told" in restarts["told"]  # no worker runs here
     told, asked = (services.server_of(TEAM, name, services.deployments(TEAM)[name]) for name in ("told", "asked"))
     assert (told, asked) == (f"{TEAM}/deployment.told", f"{TEAM}/stream.out")
     assert client.post(f"{BASE}/streams/feed/stop").json()["enabled"] is False

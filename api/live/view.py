@@ -20,6 +20,8 @@ from lit.streams.records import Bar, Prediction, Score
 #: Bars, predictions and scores kept of each symbol; older ones are in the topics.
 KEPT = 20_000
 SHOWN = 500
+#: Predictions and scores in a snapshot, at the most: of several models, or of bars shorter than those shown.
+SAID = 5000
 #: A channel without clients is forgotten after this time; who comes back later gets a snapshot.
 IDLE_SECONDS = 300.0
 
@@ -81,7 +83,7 @@ class StreamView:
         interval, symbol, deployment = key
         name = deployment or ""
         bars = newest(self.bars.get((interval, symbol)), SHOWN)
-        first = bars[0].ordinal if bars else 0
+        first = bars[0].first_index if bars else 0
         return {
             "bars": bars,
             "forming": self.forming((interval, symbol)),
@@ -167,6 +169,6 @@ def newest(items: deque[Any] | None, count: int) -> list[Any]:
     return list(items)[-count:] if items else []
 
 
-def since(items: deque[Said] | None, ordinal: int) -> list[Said]:
-    """Return what was said of bars from `ordinal` on."""
-    return [item for item in items or () if item.ordinal >= ordinal]
+def since(items: deque[Said] | None, index: int) -> list[Said]:
+    """Return what was said at ticks from `index` on, the newest; bars of other intervals hold these ticks too."""
+    return [item for item in items or () if item.index >= index][-SAID:]

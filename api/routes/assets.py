@@ -15,7 +15,8 @@ from lit.api.asset_audits import AssetAudits
 from lit.api.asset_schemas import AssetDetail, Assets, AuditProgress, Samples, VerifiedAsset
 from lit.api.auth.roles import Principal, Role, needs
 from lit.api.errors import ConflictError, NotFoundError
-from lit.api.schemas import Strict, answers
+from lit.api.record_schemas import answers
+from lit.api.schemas import Strict
 from lit.api.services import Services
 from lit.streams.errors import FaultError, LitError, UserError
 from lit.streams.store import TickStore

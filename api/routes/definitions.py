@@ -15,6 +15,7 @@ from lit.api.schemas import (
     Gap,
     Steering,
     StreamAdapterView,
+    StreamDetail,
     StreamField,
     StreamFile,
     StreamHealth,
@@ -61,9 +62,12 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/streams/{name}")
     @needs(Role.VIEWER)
-    def stream(team: str, name: str) -> StreamView:
-        """Return a stream: what it is and how it does."""
-        return _stream_view(services, team, name, services.existing(team, name)[name])
+    def stream(team: str, name: str) -> StreamDetail:
+        """Return a stream: what it is, how it does, and its file."""
+        file = services.existing(team, name)[name]
+        shown = _stream_view(services, team, name, file)
+        hidden = file.model_copy(update={"parameters": shown.parameters}) if file else None
+        return StreamDetail(**shown.model_dump(), file=hidden)
 
     @routes.get("/streams/{name}/gaps")
     @needs(Role.VIEWER)

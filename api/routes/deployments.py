@@ -17,21 +17,14 @@ from lit.api import definitions
 from lit.api.auth.roles import Role, needs
 from lit.api.errors import ConflictError, NotFoundError
 from lit.api.monitor import Monitor, Watched
-from lit.api.schemas import (
-    ChosenModel,
-    DeploymentFile,
-    DeploymentHealth,
-    DeploymentReport,
-    DeploymentView,
-    StandingAlert,
-    answers,
-)
+from lit.api.record_schemas import DeploymentHealth, DeploymentReport, StandingAlert, answers
+from lit.api.schemas import ChosenModel, DeploymentDetail, DeploymentFile, DeploymentView
 from lit.api.services import Services
 from lit.api.workers import WorkerStatus
 from lit.features.intervals import Interval
 from lit.serving.choice import deploy, promote, withdraw
 from lit.serving.health import drift_by_model
-from lit.serving.opening import Deployment
+from lit.serving.opening import Deployment, save_deployment
 from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
@@ -53,6 +46,14 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
         """Return the team's deployments."""
         services.workspace(team)
         return [_view(services, team, name, file) for name, file in services.deployments(team).items()]
+
+    @routes.get("/{name}")
+    @needs(Role.VIEWER)
+    def deployment(team: str, name: str) -> DeploymentDetail:
+        """Return a deployment: what it is, how its worker does, and its file."""
+        file = definitions.read(services.workspace(team), DeploymentFile, name)
+        shown = _view(services, team, name, file)
+        return DeploymentDetail(**shown.model_dump(), file=file.model_copy(update={"alerts": shown.alerts}))
 
     @routes.put("/{name}")
     @needs(Role.EDITOR)
@@ -98,8 +99,8 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     @needs(Role.EDITOR)
     def restart(team: str, name: str) -> None:
         """Start a deployment's process anew, also one that has failed; one that runs goes on until the new one can."""
-        definitions.read(services.workspace(team), DeploymentFile, name)
-        services.workers.restart(f"{team}/deployment.{name}")
+        file = definitions.read(services.workspace(team), DeploymentFile, name)
+        services.workers.restart(services.server_of(team, name, file))
 
     @routes.get("/{name}/log", response_class=PlainTextResponse)
     @needs(Role.VIEWER)
@@ -150,12 +151,11 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
 def _changed(services: Services, team: str, name: str, change: Callable[[Deployment], Deployment]) -> DeploymentView:
     file = definitions.read(services.workspace(team), DeploymentFile, name)
     opened = change(file.opened())
-    opened.check()
     return _written(services, team, DeploymentFile(**msgspec.to_builtins(opened)))
 
 
 def _written(services: Services, team: str, file: DeploymentFile) -> DeploymentView:
-    definitions.write(Workspace(services.data, team), file.name, file)
+    save_deployment(Workspace(services.data, team), file.opened())
     services.workers.wake()
     return _view(services, team, file.name, file)
 
@@ -216,7 +216,7 @@ def _health(name: str, worker: WorkerStatus | None, watched: Watched | None) -> 
         status=worker.status if worker else "stopped",
         last_error=worker.last_error if worker else None,
         partitions=len(parts),
-        lag=sum(part.lag for part in parts),
+        lag=sum(part.lag for part in parts) if parts else None,
         latency_ms_p50=max((p.latency_ms_p50 for p in parts if p.latency_ms_p50 is not None), default=None),
         latency_ms_p99=max((p.latency_ms_p99 for p in parts if p.latency_ms_p99 is not None), default=None),
         last_prediction=max((p.last_prediction for p in parts if p.last_prediction is not None), default=None),

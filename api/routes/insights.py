@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import numpy as np
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from lit.api.auth.roles import Role, needs
 from lit.api.errors import NotFoundError
@@ -36,12 +36,15 @@ def router(services: Services, insights: Insights) -> APIRouter:
     routes = APIRouter(prefix="/api/teams/{team}/deployments/{name}/insights/{index}", tags=["insights"])
     limiter, edits = CapacityLimiter(AT_ONCE), CapacityLimiter(EDITS_AT_ONCE)
 
-    def situation(team: str, name: str, index: int, symbol: str | None, model: str | None) -> Situation:
+    def situation(
+        request: Request, team: str, name: str, index: int, symbol: str | None, model: str | None
+    ) -> Situation:
         services.workspace(team)
         if name not in services.deployments(team):
             raise NotFoundError(f"team {team!r} has no deployment {name!r}")
         try:
-            return insights.situation(team, name, index, symbol, model)
+            hidden = request.scope["lit.principal"].may(Role.EDITOR, team)
+            return insights.situation(team, name, index, symbol, model, hidden=hidden)
         except MissingPredictionError as error:
             raise NotFoundError(str(error)) from error
 
@@ -50,43 +53,63 @@ def router(services: Services, insights: Insights) -> APIRouter:
 
     @routes.get("/inputs")
     @needs(Role.VIEWER)
-    async def inputs(team: str, name: str, index: int, symbol: Symbol = None, model: Model = None) -> InputsView:
+    async def inputs(
+        request: Request, team: str, name: str, index: int, symbol: Symbol = None, model: Model = None
+    ) -> InputsView:
         """Return what the model saw, feature by feature, and whether that is what was predicted from."""
-        return _inputs(await in_turn(partial(situation, team, name, index, symbol, model)))
+        return _inputs(await in_turn(partial(situation, request, team, name, index, symbol, model)))
 
     @routes.get("/impact")
     @needs(Role.VIEWER)
     async def impact(
-        team: str, name: str, index: int, symbol: Symbol = None, model: Model = None, output: Output = None
+        request: Request,
+        team: str,
+        name: str,
+        index: int,
+        symbol: Symbol = None,
+        model: Model = None,
+        output: Output = None,
     ) -> ImpactView:
         """Return saliency and independence of each column and each feature."""
 
         def work() -> dict[str, Any]:
-            return insights.impact(team, situation(team, name, index, symbol, model), output)
+            return insights.impact(team, situation(request, team, name, index, symbol, model), output)
 
         return ImpactView(**await in_turn(work))
 
     @routes.get("/cells")
     @needs(Role.VIEWER)
     async def cells(
-        team: str, name: str, index: int, symbol: Symbol = None, model: Model = None, output: Output = None
+        request: Request,
+        team: str,
+        name: str,
+        index: int,
+        symbol: Symbol = None,
+        model: Model = None,
+        output: Output = None,
     ) -> CellsView:
         """Return the cells of the inputs that the prediction hangs on most."""
 
         def work() -> dict[str, Any]:
-            return insights.influences(team, situation(team, name, index, symbol, model), output)
+            return insights.influences(team, situation(request, team, name, index, symbol, model), output)
 
         return CellsView(**await in_turn(work))
 
     @routes.post("/what-if")
     @needs(Role.VIEWER)
     async def what_if(
-        team: str, name: str, index: int, body: WhatIf, symbol: Symbol = None, model: Model = None
+        request: Request,
+        team: str,
+        name: str,
+        index: int,
+        body: WhatIf,
+        symbol: Symbol = None,
+        model: Model = None,
     ) -> WhatIfView:
         """Predict edited inputs."""
 
         def work() -> dict[str, Any]:
-            found = situation(team, name, index, symbol, model)
+            found = situation(request, team, name, index, symbol, model)
             changes = [(found.cell(one.feature, one.row, one.column), one.value) for one in body.cells]
             return insights.what_if(team, found, changes, body.output)
 

@@ -14,7 +14,8 @@ from lit.api.auth.roles import Role, needs
 from lit.api.errors import NotFoundError
 from lit.api.live.hub import Hub
 from lit.api.live.view import SHOWN, Said
-from lit.api.schemas import Bars, DeploymentFile, Packet, Predictions, Scores, answers
+from lit.api.record_schemas import Bars, Predictions, Scores, answers
+from lit.api.schemas import DeploymentFile, Packet
 from lit.api.services import Services
 from lit.features.intervals import Interval
 from lit.serving.score_summary import Summary

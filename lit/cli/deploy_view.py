@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine output")]
 Name = Annotated[str, typer.Argument(help="a deployment")]
+#: Input columns whose drift is shown.
+_DRIFTED = 3
 #: Measures of models that predict numbers.
 _REGRESSION = ("rmse", "mae", "r2", "correlation", "sign_accuracy")
 
@@ -64,8 +66,15 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
     report = ask("GET", f"/teams/{team}/deployments/{name}/report")
     if as_json:
         return typer.echo(json.dumps({"health": health, "report": report}))
+    found = ask("GET", f"/teams/{team}/deployments/{name}")
+    rules = ", ".join(f"{rule} {value}" for rule, value in found["alerts"].items()) or "nothing"
     typer.echo(
-        f"{name}: {health['status']}, lag {health['lag']} messages, "
+        f"{name} on {found['stream']}, bars of {found['interval']}, {found['ticker'] or 'all symbols'}, "
+        f"{found['device']}; watched: {rules}"
+    )
+    waiting = "unknown" if health["lag"] is None else f"{health['lag']} messages"
+    typer.echo(
+        f"{health['status']}, lag {waiting}, "
         f"latency {_number(health['latency_ms_p50'])} ms (p99 {_number(health['latency_ms_p99'])}), "
         f"last prediction {health['last_prediction'] or 'none yet'}"
     )
@@ -77,6 +86,8 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
             typer.echo(f"  {what:<12}{_measures(measures)}")
         if model["validation"]:
             typer.echo(f"  {'validation':<12}{_measures(model['validation'])}")
+        for line in _drift(health["drift"].get(model["model"], {})):
+            typer.echo(line)
     for one in report["comparisons"]:
         verdict = f"{one['better']} is better" if one["better"] else "no difference for certain"
         typer.echo(
@@ -84,6 +95,8 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
             f"(squared error {one['brier_difference']:+.4f}, 95 % {one['low']:+.4f} … {one['high']:+.4f}; "
             f"McNemar p {one['mcnemar_p']:.3g})"
         )
+    for one in health["standing"]:
+        typer.echo(f"stands  {one['rule']} of {one['subject']}")
     for alert in health["alerts"][-10:]:
         typer.echo(f"{alert['status']:<8}{alert['sentence']}")
 
@@ -124,6 +137,12 @@ def _ended(status: str, error: str | None) -> str | None:
     if error is None or status != "running" or error.startswith("the change is not in effect"):
         return error
     return f"it works again; before it ended with: {error}"
+
+
+def _drift(columns: dict[str, float]) -> list[str]:
+    """Return the input columns that have moved away furthest from the training asset, as a line."""
+    worst = sorted(columns.items(), key=lambda one: -one[1])[:_DRIFTED]
+    return [f"  {'drift':<12}{', '.join(f'{column} {value:.3f}' for column, value in worst)} (PSI)"] if worst else []
 
 
 def _number(value: float | None) -> str:

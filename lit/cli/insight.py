@@ -41,7 +41,7 @@ def insight(
     team: Annotated[str, typer.Option(help="the team")] = "demo",
     as_json: Annotated[bool, typer.Option("--json", help="machine output")] = False,
 ) -> None:
-    """Explain a prediction: inputs computed again, saliency and independence of each column; `--set` asks what if.
+    """Explain a prediction: inputs computed again, saliency and independence of each column; or what if (`--set`).
 
     Saliency is a column's Shapley value: all of them add up to the prediction less that of usual inputs. Independence
     is how much of a column's effect stands without the other columns, from 0 to 1.
@@ -51,9 +51,11 @@ def insight(
     with opened() as insights:
         found = insights.situation(team, deployment, index, symbol, model)
         edits = [_edit(found, text) for text in edit or []]
-        said: dict[str, Any] = {"impact": insights.impact(team, found, output)}
+        said: dict[str, Any] = {}
         if edits:
             said["what_if"] = insights.what_if(team, found, edits, output)
+        else:
+            said["impact"] = insights.impact(team, found, output)
         if cells:
             said["cells"] = insights.influences(team, found, output)
     if as_json:
@@ -107,14 +109,29 @@ def _edit(found: Situation, text: str) -> tuple[Cell, float]:
 
 
 def _show(found: Situation, said: dict[str, Any]) -> None:
-    told, impact = found.prediction, said["impact"]
-    background = impact["background"]
+    told = found.prediction
     typer.echo(
         f"{told.symbol} {told.bar_start}: {told.model} (epoch {told.epoch}) predicted "
         f"{', '.join(f'{value:.6g}' for value in told.prediction)}"
     )
     for note in found.notes or ["The inputs computed again are those that were predicted from."]:
         typer.echo(note)
+    if impact := said.get("impact"):
+        _show_impact(impact)
+    for cell in said.get("cells", {}).get("cells", [])[:_SHOWN]:
+        typer.echo(f"{_cell(cell)} = {cell['value']:.6g}, usually {cell['usual']:.6g}: {cell['effect']:+.6g}")
+    if what_if := said.get("what_if"):
+        for one in what_if["edits"]:
+            typer.echo(f"{_cell(one)}: {one['before']:.6g} → {one['after']:.6g}, alone {one['alone']:+.6g}")
+        number = what_if["output"]
+        typer.echo(
+            f"then it says {what_if['prediction'][number]:.6g} instead of {what_if['original'][number]:.6g} "
+            f"({what_if['difference']:+.6g})"
+        )
+
+
+def _show_impact(impact: dict[str, Any]) -> None:
+    background = impact["background"]
     typer.echo(
         f"of usual inputs it says {impact['base']:.6g} (mean of {background['rows']} samples of "
         f"{background['symbol'] or 'any symbol'} in asset {background['asset']}"
@@ -126,16 +143,6 @@ def _show(found: Situation, said: dict[str, Any]) -> None:
         lines += [_line(part) for part in impact["features"]]
     for saliency, alone, independence, name in lines:
         typer.echo(f"{saliency:>12}{alone:>12}{independence:>14}  {name}")
-    for cell in said.get("cells", {}).get("cells", [])[:_SHOWN]:
-        typer.echo(f"{_cell(cell)} = {cell['value']:.6g}, usually {cell['usual']:.6g}: {cell['effect']:+.6g}")
-    if what_if := said.get("what_if"):
-        for one in what_if["edits"]:
-            typer.echo(f"{_cell(one)}: {one['before']:.6g} → {one['after']:.6g}, alone {one['alone']:+.6g}")
-        number = what_if["output"]
-        typer.echo(
-            f"then it says {what_if['prediction'][number]:.6g} instead of {what_if['original'][number]:.6g} "
-            f"({what_if['difference']:+.6g})"
-        )
 
 
 def _line(part: dict[str, Any]) -> tuple[str, str, str, str]:

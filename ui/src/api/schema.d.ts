@@ -277,7 +277,7 @@ export interface paths {
         };
         /**
          * Stream
-         * @description Return a stream: what it is and how it does.
+         * @description Return a stream: what it is, how it does, and its file.
          */
         get: operations["stream_api_teams__team__streams__name__get"];
         /**
@@ -405,7 +405,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Deployment
+         * @description Return a deployment: what it is, how its worker does, and its file.
+         */
+        get: operations["deployment_api_teams__team__deployments__name__get"];
         /**
          * Put Deployment
          * @description Add a deployment (models may be chosen later), or change one: the change takes over without a missed bar.
@@ -2920,6 +2924,38 @@ export interface components {
             };
         };
         /**
+         * DeploymentDetail
+         * @description A deployment and its file, which may be put again as it is: a secret that is not shown stays.
+         */
+        DeploymentDetail: {
+            /** Name */
+            name: string;
+            /** Stream */
+            stream: string;
+            /** Interval */
+            interval: string;
+            /** Ticker */
+            ticker: string | null;
+            /** Models */
+            models: string[];
+            /** Shadow */
+            shadow: string[];
+            /** Device */
+            device: string;
+            /** Alerts */
+            alerts: {
+                [key: string]: unknown;
+            };
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "starting" | "backoff" | "stopped" | "failed";
+            /** Last Error */
+            last_error: string | null;
+            file: components["schemas"]["DeploymentFile"];
+        };
+        /**
          * DeploymentFile
          * @description `{team}/preview/{deployment}.json`.
          */
@@ -4116,6 +4152,37 @@ export interface components {
             fields: components["schemas"]["StreamField"][];
         };
         /**
+         * StreamDetail
+         * @description A stream and its file (null for a topic alone), which may be put again as it is: hidden secrets stay.
+         */
+        StreamDetail: {
+            /** Name */
+            name: string;
+            /** Adapter */
+            adapter: string | null;
+            /** Kind */
+            kind: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Parameters */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** Intervals */
+            intervals: string[];
+            /** Features */
+            features: string[];
+            /** Symbols */
+            symbols: string[];
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "starting" | "backoff" | "stopped" | "failed";
+            health: components["schemas"]["StreamHealth"] | null;
+            file: components["schemas"]["StreamFile"] | null;
+        };
+        /**
          * StreamField
          * @description A parameter of a stream adapter: what its form asks for; `kind` secret or secrets: never shown.
          */
@@ -4970,15 +5037,15 @@ export interface components {
          * @description How a deployment is doing.
          *
          *     `last_error` is what its process, or the change that did not take over from it, said last; `lag` counts messages of
-         *     ticks that wait; latencies are of the worst partition, from the arrival of the ticks that close a bar to publishing;
-         *     `drift` is model, `feature.column` and population stability index; `alerts` are those since the server started,
-         *     oldest first.
+         *     ticks that wait (null while nobody tells); latencies are of the worst partition, from the arrival of the ticks that
+         *     close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
+         *     since the server started, oldest first.
          */
         DeploymentHealth: {
             name: string;
             status: string;
             partitions: number;
-            lag: number;
+            lag: number | null;
             latency_ms_p50: number | null;
             latency_ms_p99: number | null;
             last_prediction: string | null;
@@ -5801,7 +5868,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StreamView"];
+                    "application/json": components["schemas"]["StreamDetail"];
                 };
             };
             /** @description An error */
@@ -6035,6 +6102,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"][];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deployment_api_teams__team__deployments__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentDetail"];
                 };
             };
             /** @description An error */
