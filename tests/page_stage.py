@@ -24,7 +24,7 @@ from lit.streams.clients import producer
 from lit.streams.codec import encode
 from lit.streams.records import Bar, Prediction, Score, encode_json
 from lit.streams.store_open import open_store
-from lit.streams.tick import TickBlock
+from lit.streams.tick import Gap, TickBlock, Watermark
 from lit.streams.workspace import Workspace
 from tests.tape import real_ticks
 from tests.training import add_item
@@ -143,6 +143,13 @@ class Stage:
         while len(self.bars) == known:
             self.advance(self._sent + 20)
         return self.bars[-1]
+
+    def hole(self, missed: int) -> int:
+        """Mark a hole in the feed before the next tick; returns that tick's index."""
+        last = int(self.tape.timestamp[self._sent - 1])
+        mark = encode(Watermark(SYMBOL, last, self._sent, gap=Gap("reconnect", missed, last)))
+        self._send(topics.ticks(TEAM, STREAM), [(mark.value, mark.key, mark.headers, last // 1_000_000)])
+        return self._sent
 
     @property
     def last_price(self) -> float:

@@ -17,11 +17,14 @@ from lit.api.stream_bars import StreamBars
 from lit.features.intervals import Interval
 from lit.streams import topics
 from lit.streams.errors import FaultError, UserError
+from lit.streams.stream_files import told_gaps
 
 #: Reading a stream's history to its end; then the answer is "try again", while reading goes on.
 OPEN_SECONDS = 30.0
 #: Series (interval and symbol) that one stream computes for its clients, beside the bars that workers publish.
 COMPUTED = 64
+#: What was told of a feed's gaps before the server began to read.
+GAPS: Kind = ("gaps",)
 
 
 @dataclass
@@ -60,6 +63,10 @@ class Hub:
         if new:
             await run_in_threadpool(self._prepare, team, stream, interval, deployment)
         followed = self._follow(team, stream)
+        if (team, stream, GAPS) not in self._asked:
+            gaps = await run_in_threadpool(told_gaps, self._services.config.bootstrap, team, stream)
+            self._asked.add((team, stream, GAPS))
+            followed.view.apply(Batch(gaps=gaps))
         for kind in new:
             if (team, stream, kind) not in self._asked:  # another request may have been faster
                 self._asked.add((team, stream, kind))

@@ -25,8 +25,9 @@ from lit.streams import topics
 from lit.streams.clients import consumer
 from lit.streams.codec import PoisonError, decode
 from lit.streams.dedup import Dedup
+from lit.streams.live_health import GapView, gap_view
 from lit.streams.records import Bar, Prediction, Score, decode_bars
-from lit.streams.tick import from_iso
+from lit.streams.tick import Watermark, from_iso
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Batch:
     bars: list[Bar] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    gaps: list[GapView] = field(default_factory=list)
     forming: dict[Key, Forming | None] = field(default_factory=dict)
     ready: list[Kind] = field(default_factory=list)
     lag: int | None = None
@@ -216,6 +218,8 @@ class StreamReader:
         if kind == TICKS:
             item = decode(message.key(), value, message.headers())
             if item.origin == "":
+                if isinstance(item, Watermark) and item.gap is not None:
+                    batch.gaps.append(gap_view(item.symbol, item.next_index, item.gap))
                 keys, gap = self._forming.take(item)
                 bars, others, hole = self._computed.take(item)
                 batch.bars += bars

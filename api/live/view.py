@@ -15,11 +15,14 @@ from lit.api.live.channel import Channel
 from lit.api.live.forming import Forming, Key
 from lit.api.live.reader import Batch, Computed, Kind
 from lit.serving.score_summary import ScoreBook, Summary
+from lit.streams.live_health import GapView
 from lit.streams.records import Bar, Prediction, Score
 
 #: Bars, predictions and scores kept of each symbol; older ones are in the topics.
 KEPT = 20_000
 SHOWN = 500
+#: Gaps kept of each symbol.
+GAPS = 300
 #: Predictions and scores in a snapshot, at the most: of several models, or of bars shorter than those shown.
 SAID = 5000
 #: A channel without clients is forgotten after this time; who comes back later gets a snapshot.
@@ -38,6 +41,7 @@ class StreamView:
         self.predictions: dict[Key, deque[Prediction]] = {}
         self.scores: dict[Key, deque[Score]] = {}
         self.books: dict[str, ScoreBook] = {}
+        self.gaps: dict[str, deque[GapView]] = {}
         self.symbols: frozenset[str] = frozenset()
         self.lag = 0
         self.ended = asyncio.Event()  # nothing more comes: clients shall come again
@@ -61,6 +65,8 @@ class StreamView:
             self._prediction(prediction)
         for score in batch.scores:
             self._score(score)
+        for gap in batch.gaps:
+            self._gap(gap)
         for kind in batch.ready:
             self.ready(kind).set()
         if batch.lag is not None:
@@ -90,6 +96,7 @@ class StreamView:
             "predictions": since(self.predictions.get((name, symbol)), first),
             "scores": since(self.scores.get((name, symbol)), first),
             "summaries": self._summaries(name, symbol),
+            "gaps": list(self.gaps.get(symbol, ())),
         }
 
     def forming(self, key: Key) -> Forming | None:
@@ -151,6 +158,14 @@ class StreamView:
         book.scored(score)
         for channel in self._watching(None, score.symbol, score.deployment):
             channel.publish("score", score=score, summary=book.summary(score.model, score.symbol))
+
+    def _gap(self, gap: GapView) -> None:
+        kept = self.gaps.setdefault(gap.symbol, deque(maxlen=GAPS))
+        if gap in kept:
+            return  # ticks are read again, and gaps are told as events too
+        kept.append(gap)
+        for channel in self._watching(None, gap.symbol):
+            channel.publish("gap", gap=gap)
 
     def _watching(self, interval: str | None, symbol: str, deployment: str | None = None) -> list[Channel]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -86,36 +87,52 @@ def router(services: Services, hub: Hub) -> APIRouter:
     @routes.get("/deployments/{name}/predictions", responses=answers(Predictions))
     @needs(Role.VIEWER)
     async def predictions(
-        team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN, before: Before = None
+        team: str,
+        name: str,
+        symbol: str | None = None,
+        limit: Limit = SHOWN,
+        before: Before = None,
+        before_index: Before = None,
     ) -> Response:
-        """Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal."""
+        """Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal or a tick."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
-        return _json(Predictions(_last(view.predictions, name, symbol, limit, before)))
+        return _json(Predictions(_last(view.predictions, name, symbol, limit, before, before_index)))
 
     @routes.get("/deployments/{name}/scores", responses=answers(Scores))
     @needs(Role.VIEWER)
     async def scores(
-        team: str, name: str, symbol: str | None = None, limit: Limit = SHOWN, before: Before = None
+        team: str,
+        name: str,
+        symbol: str | None = None,
+        limit: Limit = SHOWN,
+        before: Before = None,
+        before_index: Before = None,
     ) -> Response:
         """Return scores as predictions are, and how each model has done on each symbol and on all."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
         book = view.books.get(name)
         summaries: list[Summary] = book.summaries() if book else []
         summary = [one for one in summaries if symbol in (None, one.symbol)]
-        return _json(Scores(_last(view.scores, name, symbol, limit, before), summary))
+        return _json(Scores(_last(view.scores, name, symbol, limit, before, before_index), summary))
 
     return routes
 
 
 def _last(
-    kept: Mapping[tuple[str, str], Iterable[Said]], deployment: str, symbol: str | None, limit: int, before: int | None
+    kept: Mapping[tuple[str, str], Iterable[Said]],
+    deployment: str,
+    symbol: str | None,
+    limit: int,
+    before: int | None,
+    before_index: int | None,
 ) -> list[Said]:
     """Return the last of what a deployment said: of a symbol by its bars, of all symbols by when it was said."""
     if symbol is not None:
-        said = [item for item in kept.get((deployment, symbol), ()) if before is None or item.ordinal < before]
+        most, until = (math.inf if bound is None else bound for bound in (before, before_index))
+        said = [item for item in kept.get((deployment, symbol), ()) if item.ordinal < most and item.index < until]
         return sorted(said, key=lambda item: item.ordinal)[-limit:]
-    if before is not None:
-        raise UserError("`before` is the ordinal of a symbol's bar: name the symbol too")
+    if before is not None or before_index is not None:
+        raise UserError("`before` and `before_index` are of a symbol's bars and ticks: name the symbol too")
     said = [item for (name, _), items in kept.items() if name == deployment for item in items]
     return sorted(said, key=lambda item: item.published_at)[-limit:]
 

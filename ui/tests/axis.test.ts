@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { Axis } from "../src/chart/axis";
+import { Axis, type Placed } from "../src/chart/axis";
 
 const bars = (starts: string[], first = 0) =>
-  starts.map((start, place) => ({ start: `2013-10-07T${start}Z`, ordinal: first + place }));
+  starts.map((start, place) => {
+    const ordinal = first + place;
+    return { start: `2013-10-07T${start}Z`, ordinal, first_index: 10 * ordinal, last_index: 10 * ordinal + 9 };
+  });
 
 describe("an axis", () => {
   it("places time bars at their own second", () => {
@@ -26,9 +29,25 @@ describe("an axis", () => {
     const axis = new Axis();
     axis.reset(bars(["13:30:00", "13:31:00"]));
     const [, second] = bars(["13:30:00", "13:31:00"]);
-    expect(axis.put(second as { start: string; ordinal: number })).toBe(axis.key(1));
+    expect(axis.put(second as Placed)).toBe(axis.key(1));
     expect(axis.size).toBe(2);
-    expect(() => axis.put({ start: "2013-10-07T13:40:00Z", ordinal: 5 })).toThrow("does not follow");
+    expect(() => axis.put(bars(["13:40:00"], 5)[0] as Placed)).toThrow("does not follow");
+  });
+
+  it("finds the bar of a tick, also of one that an open bar has taken since", () => {
+    const axis = new Axis();
+    axis.reset(bars(["13:30:00", "13:31:00"], 1));
+    expect([9, 10, 19, 20, 29, 30].map((index) => axis.keyAt(index))).toEqual([
+      null,
+      axis.key(1),
+      axis.key(1),
+      axis.key(2),
+      axis.key(2),
+      null,
+    ]);
+    axis.put({ ...(bars(["13:31:00"], 2)[0] as Placed), last_index: 31 });
+    expect(axis.keyAt(30)).toBe(axis.key(2));
+    expect(new Axis().keyAt(0)).toBeNull();
   });
 
   it("finds the bar of an instant", () => {

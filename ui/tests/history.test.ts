@@ -2,21 +2,21 @@ import { describe, expect, it } from "vitest";
 import { collect } from "../src/live/history";
 import type { Call } from "../src/live/view";
 
-/** A server that has two models' calls of bars 0 to 29. */
-const kept = Array.from({ length: 60 }, (_, n) => ({ ordinal: n >> 1, model: n % 2 ? "b" : "a" }) as Call);
+/** A server that has two models' calls at ticks 0 to 29. */
+const kept = Array.from({ length: 60 }, (_, n) => ({ index: n >> 1, model: n % 2 ? "b" : "a" }) as Call);
 const server = (size: number, asked: number[] = []) => ({
   asked,
   ask: (before: number) => {
     asked.push(before);
-    return Promise.resolve(kept.filter((call) => call.ordinal < before).slice(-size));
+    return Promise.resolve(kept.filter((call) => call.index < before).slice(-size));
   },
 });
-const names = (calls: readonly Call[]) => [...new Set(calls.map((call) => `${call.ordinal}${call.model}`))].sort();
+const names = (calls: readonly Call[]) => [...new Set(calls.map((call) => `${call.index}${call.model}`))].sort();
 
 describe("what was said of older bars", () => {
   it.each([3, 7, 20, 1000])("is complete with pages of %i", async (size) => {
     const { ask } = server(size);
-    const wanted = kept.filter((call) => call.ordinal >= 8 && call.ordinal < 25);
+    const wanted = kept.filter((call) => call.index >= 8 && call.index < 25);
     expect(names(await collect(ask, 8, 25, size))).toEqual(names(wanted));
   });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { Bar, Forming, Prediction, Score, Summary } from "../src/api/types";
+import type { Bar, Forming, Gap, Prediction, Score, Summary } from "../src/api/types";
 import type { Message } from "../src/live/messages";
 import { plotted, saysNumbers, verdict } from "../src/live/verdict";
-import { barAt, type Call, emptyView, prepend, receive, type View } from "../src/live/view";
+import { barAt, barOf, type Call, callIn, emptyView, gapIn, prepend, receive, type View } from "../src/live/view";
 
 const bar = (ordinal: number) => ({ ordinal, close: ordinal }) as Bar;
 const forming = (ordinal: number) => ({ ordinal, last_timestamp: "" }) as Forming;
@@ -17,6 +17,7 @@ const snapshot = (bars: Bar[]): Partial<Message> => ({
   predictions: [],
   scores: [],
   summaries: [],
+  gaps: [],
 });
 const sums = (model: string, scored: number) => ({ model, symbol: "A", scored }) as Summary;
 const ordinals = (list: readonly { ordinal: number }[]) => list.map((item) => item.ordinal);
@@ -80,6 +81,24 @@ describe("a view", () => {
       { type: "lagged", missed: 4 },
     ]);
     expect(view.merged).toBe(7);
+  });
+
+  it("knows the holes of the feed, those before it too", () => {
+    const gap = (before_index: number) => ({ before_index, missed: 3 }) as Gap;
+    const view = all([{ ...snapshot([bar(1)]), gaps: [gap(4)] } as Message, { type: "gap", gap: gap(12) }]);
+    const holding = { first_index: 10, last_index: 19 } as Bar;
+    expect(gapIn(view.gaps, holding)).toEqual(gap(12));
+    expect(gapIn(view.gaps, { ...holding, first_index: 13 })).toBeNull();
+  });
+
+  it("finds what was said at a bar's ticks, and the bar of a tick, whatever interval that was at", () => {
+    const wide = (ordinal: number) => ({ ...bar(ordinal), first_index: 10 * ordinal, last_index: 10 * ordinal + 9 });
+    const calls = [3, 6, 9, 12].map((index) => ({ ...said(index), index }));
+    expect(callIn(calls, wide(0))?.index).toBe(9);
+    expect(callIn(calls, wide(2))).toBeNull();
+    const open = { ...forming(2), first_index: 20, last_index: 22 };
+    const view = { ...emptyView, bars: [wide(0), wide(1)], forming: open };
+    expect([9, 10, 21, 23].map((index) => barOf(view, index)?.ordinal)).toEqual([0, 1, 2, undefined]);
   });
 
   it("finds by ordinal", () => {

@@ -37,6 +37,8 @@ async function body<T>(asked: Promise<Answer<T>>): Promise<T> {
 }
 
 type Signal = { signal: AbortSignal };
+/** What was said of a symbol at ticks before one. */
+type Said = { symbol: string; before_index: number; limit: number };
 
 /** Every request of the page; paths, parameters and answers are checked against the API's document. */
 export const api = {
@@ -51,11 +53,11 @@ export const api = {
     const params = { path: { team, stream }, query: { ...query, limit: 1000 } };
     return (await body(client.GET("/api/teams/{team}/streams/{stream}/bars", { params }))).bars;
   },
-  predictions: async (team: string, name: string, query: { symbol: string; before: number; limit: number }) => {
+  predictions: async (team: string, name: string, query: Said) => {
     const params = { path: { team, name }, query };
     return (await body(client.GET("/api/teams/{team}/deployments/{name}/predictions", { params }))).predictions;
   },
-  scores: async (team: string, name: string, query: { symbol: string; before: number; limit: number }) => {
+  scores: async (team: string, name: string, query: Said) => {
     const params = { path: { team, name }, query };
     return (await body(client.GET("/api/teams/{team}/deployments/{name}/scores", { params }))).scores;
   },

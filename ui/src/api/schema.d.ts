@@ -933,7 +933,7 @@ export interface paths {
         };
         /**
          * Predictions
-         * @description Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal.
+         * @description Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal or a tick.
          */
         get: operations["predictions_api_teams__team__deployments__name__predictions_get"];
         put?: never;
@@ -7184,6 +7184,7 @@ export interface operations {
                 symbol?: string | null;
                 limit?: number;
                 before?: number | null;
+                before_index?: number | null;
             };
             header?: never;
             path: {
@@ -7220,6 +7221,7 @@ export interface operations {
                 symbol?: string | null;
                 limit?: number;
                 before?: number | null;
+                before_index?: number | null;
             };
             header?: never;
             path: {

@@ -11,6 +11,8 @@ export type Score = Schemas["Score"];
 export type Summary = Schemas["Summary"];
 export type Stream = Schemas["StreamView"];
 export type Deployment = Schemas["DeploymentView"];
+/** A hole in a feed, before a tick. */
+export type Gap = Schemas["Gap"];
 export type Packet = Schemas["Packet"];
 export type Problem = Schemas["Problem"];
 export type Status = Schemas["Status"];

@@ -17,7 +17,7 @@ import {
   type Time,
   type UTCTimestamp,
 } from "lightweight-charts";
-import type { Bar, Forming } from "../api/types";
+import type { Bar, Forming, Gap } from "../api/types";
 import { figure } from "../format/number";
 import { clock, day, full, month } from "../format/time";
 import { plotted, saysNumbers, verdict } from "../live/verdict";
@@ -73,6 +73,7 @@ export class LiveChart {
   private readonly volume: ISeriesApi<"Histogram">;
   private readonly calls: ISeriesApi<"Custom", Time, CallPoint, CallsOptions> | null;
   private readonly pointer: ISeriesMarkersPluginApi<Time>;
+  private readonly holes: ISeriesMarkersPluginApi<Time>;
   private readonly axis = new Axis();
   private readonly observer: ResizeObserver;
   private shown: View | null = null;
@@ -82,6 +83,7 @@ export class LiveChart {
   private zone: string;
   private lastColour = "";
   private early = false;
+  private holesEarly = false;
   private drawn: readonly Call[] = [];
   private picked: number | null = null;
   private restored = false;
@@ -110,6 +112,7 @@ export class LiveChart {
     });
     this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: true }, 0);
     this.pointer = createSeriesMarkers(this.candles);
+    this.holes = createSeriesMarkers(this.candles);
     this.volume = this.chart.addSeries(
       HistogramSeries,
       { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false },
@@ -154,6 +157,7 @@ export class LiveChart {
     this.colourLast(view);
     const anew = this.scaleCalls(calls) || all || model !== this.model || this.early;
     if (anew || before?.calls !== view.calls) this.showCalls(calls, anew);
+    if (all || before.gaps !== view.gaps || this.holesEarly) this.showGaps(view.gaps);
     this.model = model;
     if (view.ready && !this.restored) {
       this.restored = true;
@@ -200,6 +204,7 @@ export class LiveChart {
     if (!this.shown) return;
     this.replace(this.shown);
     this.colourLast(this.shown);
+    this.showGaps(this.shown.gaps);
   }
 
   setZone(zone: string): void {
@@ -316,9 +321,11 @@ export class LiveChart {
 
   private showCalls(calls: readonly Call[], all: boolean): void {
     const drawn = this.drawn;
+    calls = this.lastOfBars(calls);
     this.drawn = calls;
     // Bars and predictions are topics of their own: a prediction may come before its bar, and is drawn with it.
-    this.early = (calls.at(-1)?.ordinal ?? -1) > (this.axis.ordinalAt(this.axis.size - 1) ?? -1);
+    const last = calls.at(-1);
+    this.early = last !== undefined && this.axis.size > 0 && this.axis.keyAt(last.index) === null;
     let same = 0;
     while (same < calls.length && calls[same] === drawn[same]) same += 1;
     const changed = calls.slice(same).filter((call, place) => call !== drawn[same + place]);
@@ -327,15 +334,38 @@ export class LiveChart {
       this.calls?.setData(calls.map((call) => this.point(call)).filter((point) => point !== null));
       return;
     }
-    const last = this.axis.key(drawn.at(-1)?.ordinal ?? 0) ?? 0;
+    const newest = this.axis.keyAt(drawn.at(-1)?.index ?? 0) ?? 0;
     for (const call of changed) {
       const point = this.point(call);
-      if (point) this.calls?.update(point, (point.time as number) < last);
+      if (point) this.calls?.update(point, (point.time as number) < newest);
     }
   }
 
+  /** Mark the bars before which, or in which, ticks are missing. */
+  private showGaps(gaps: readonly Gap[]): void {
+    const places = gaps.map((gap) => this.axis.keyAt(gap.before_index));
+    this.holesEarly = gaps.some((gap, place) => places[place] === null && gap.before_index > this.axis.firstIndex);
+    const keys = [...new Set(places.filter((key) => key !== null))].sort((a, b) => a - b);
+    this.holes.setMarkers(
+      keys.map((key) => ({
+        time: key as UTCTimestamp,
+        position: "belowBar",
+        shape: "square",
+        color: this.palette.wrong,
+        text: "gap",
+        size: 0.6,
+      })),
+    );
+  }
+
+  /** Predictions at bars shorter than those shown share one of these: the last counts. */
+  private lastOfBars(calls: readonly Call[]): readonly Call[] {
+    const keys = calls.map((call) => this.axis.keyAt(call.index));
+    return calls.filter((_, place) => keys[place] === null || keys[place] !== keys[place + 1]);
+  }
+
   private point(call: Call): CallPoint | null {
-    const key = this.axis.key(call.ordinal);
+    const key = this.axis.keyAt(call.index);
     if (key === null) return null;
     return { time: key as UTCTimestamp, p: plotted(call, this.numbers), verdict: verdict(call, this.numbers) };
   }

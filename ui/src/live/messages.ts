@@ -1,4 +1,4 @@
-import type { Bar, Forming, Prediction, Score, Summary } from "../api/types";
+import type { Bar, Forming, Gap, Prediction, Score, Summary } from "../api/types";
 
 /** What the server sends over a live channel. `seq` grows by one, except for `forming` and `heartbeat`. */
 export type Message =
@@ -12,17 +12,19 @@ export type Message =
       scores: Score[];
       /** How each model did on this symbol. */
       summaries: Summary[];
+      gaps: Gap[];
     }
   | { type: "bar"; seq: number; bar: Bar }
   | { type: "forming"; seq: number; bar: Forming }
   | { type: "prediction"; seq: number; prediction: Prediction }
   | { type: "score"; seq: number; score: Score; summary: Summary }
+  | { type: "gap"; seq: number; gap: Gap }
   | { type: "lagged"; seq: number; missed: number }
   | { type: "error"; seq: number; detail: string }
   | { type: "heartbeat"; seq: number; time: string };
 
 /** Kinds that the server numbers and can send again. */
-const numbered = new Set<Message["type"]>(["snapshot", "bar", "prediction", "score", "lagged"]);
+const numbered = new Set<Message["type"]>(["snapshot", "bar", "prediction", "score", "gap", "lagged"]);
 
 export function isNumbered(message: Message): boolean {
   return numbered.has(message.type);

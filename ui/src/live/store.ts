@@ -86,7 +86,8 @@ export class LiveStore {
     const { team, stream, interval, symbol } = this.key;
     const bars = await api.bars(team, stream, { interval, symbol, before }).catch(() => null);
     if (bars === null) return false;
-    const said = await this.fetchSaid(bars[0]?.ordinal ?? before, before).catch(() => null);
+    const until = this.view.bars[0]?.first_index ?? 0;
+    const said = await this.fetchSaid(bars[0]?.first_index ?? until, until).catch(() => null);
     if (said === null) return false;
     const next = prepend(this.view, bars, said);
     this.exhausted = next === this.view;
@@ -101,7 +102,7 @@ export class LiveStore {
     if (deployment === null || from >= before) return [];
     const [predictions, scores] = await Promise.all(
       [api.predictions, api.scores].map((ask) =>
-        collect((bound) => ask(team, deployment, { symbol, before: bound, limit: PAGE }), from, before),
+        collect((bound) => ask(team, deployment, { symbol, before_index: bound, limit: PAGE }), from, before),
       ),
     );
     return [...(predictions ?? []), ...(scores ?? [])];

@@ -1,4 +1,4 @@
-import type { Bar, Forming, Prediction, Summary } from "../api/types";
+import type { Bar, Forming, Gap, Prediction, Summary } from "../api/types";
 import type { Message } from "./messages";
 
 /** All that a live page shows, built from messages alone. Never changed in place. */
@@ -9,6 +9,8 @@ export interface View {
   /** By model, ascending by ordinal; a score replaces its prediction. */
   calls: ReadonlyMap<string, readonly Call[]>;
   summaries: readonly Summary[];
+  /** Holes in the feed. */
+  gaps: readonly Gap[];
   /** Updates that were merged since we were too slow. */
   merged: number;
   /** Bumped when everything was replaced. */
@@ -25,6 +27,7 @@ export const emptyView: View = {
   forming: null,
   calls: new Map(),
   summaries: [],
+  gaps: [],
   merged: 0,
   generation: 0,
 };
@@ -39,6 +42,7 @@ export function receive(view: View, message: Message): View {
         forming: message.forming,
         calls: putCalls(view.calls, [...message.predictions, ...message.scores]),
         summaries: message.summaries,
+        gaps: message.gaps,
         generation: view.generation + 1,
       };
     case "bar": {
@@ -55,6 +59,8 @@ export function receive(view: View, message: Message): View {
         calls: putCalls(view.calls, [message.score]),
         summaries: putSummary(view.summaries, message.summary),
       };
+    case "gap":
+      return { ...view, gaps: [...view.gaps, message.gap] };
     case "lagged":
       return { ...view, merged: view.merged + message.missed };
     default:
@@ -119,6 +125,23 @@ function putCalls(calls: View["calls"], fresh: readonly Call[]): View["calls"] {
 
 function putSummary(known: readonly Summary[], fresh: Summary): readonly Summary[] {
   return [...known.filter((one) => one.model !== fresh.model || one.symbol !== fresh.symbol), fresh];
+}
+
+/** The bar that holds a tick. */
+export function barOf(view: View, index: number): Bar | null {
+  const { forming } = view;
+  if (forming && forming.first_index <= index && index <= forming.last_index) return forming;
+  return view.bars.findLast((bar) => bar.first_index <= index && index <= bar.last_index) ?? null;
+}
+
+/** What was said last at a tick of a bar. */
+export function callIn(calls: readonly Call[], bar: Bar): Call | null {
+  return calls.findLast((call) => bar.first_index <= call.index && call.index <= bar.last_index) ?? null;
+}
+
+/** The hole before a tick of a bar, if there is one. */
+export function gapIn(gaps: readonly Gap[], bar: Bar): Gap | null {
+  return gaps.findLast((gap) => bar.first_index <= gap.before_index && gap.before_index <= bar.last_index) ?? null;
 }
 
 /** Find by ordinal in an ascending list. */

@@ -1,11 +1,11 @@
 import type { Bar } from "../api/types";
 import { saidText } from "../format/call";
-import { price, quantity, signed } from "../format/number";
+import { count, price, quantity, signed } from "../format/number";
 import { full } from "../format/time";
 import type { LiveStore } from "../live/store";
 import { useSlice } from "../live/use-live";
 import { saysNumbers, verdict } from "../live/verdict";
-import { barAt, type Call } from "../live/view";
+import { barAt, type Call, callIn, gapIn } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 
 interface LegendProps {
@@ -29,6 +29,7 @@ export function PriceLegend({
   zone,
 }: LegendProps & { title: string; zone: { zone: string; label: string } }) {
   const { bar, forming } = useBar({ store, hovered });
+  const gap = useSlice(store, (s) => (bar ? gapIn(s.view.gaps, bar) : null));
   const change = bar ? bar.close - bar.open : 0;
   return (
     <div className="legend legend-price" data-testid="legend">
@@ -48,6 +49,9 @@ export function PriceLegend({
           <span className={change < 0 ? "down" : "up"}>
             {signed(change, 2)} ({signed((change / bar.open) * 100, 2)} %)
           </span>
+          {gap ? (
+            <span className="tag">gap: {gap.missed === null ? "unknown" : count(gap.missed)} ticks missing</span>
+          ) : null}
         </>
       ) : null}
     </div>
@@ -75,7 +79,8 @@ export function VolumeLegend({ store, hovered, top }: LegendProps & { top: numbe
 export function CallsLegend({ store, hovered, model, top }: LegendProps & { model: string | null; top: number }) {
   const calls = useSlice(store, (s) => (model === null ? undefined : s.view.calls.get(model)));
   const numbers = saysNumbers(calls ?? []);
-  const call: Call | null = (hovered === null ? calls?.at(-1) : barAt(calls ?? [], hovered)) ?? null;
+  const { bar } = useBar({ store, hovered });
+  const call: Call | null = (hovered === null ? calls?.at(-1) : bar && callIn(calls ?? [], bar)) ?? null;
   const result = call ? verdict(call, numbers) : "pending";
   return (
     <div className="legend" style={{ top }}>

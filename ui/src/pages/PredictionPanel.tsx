@@ -6,13 +6,14 @@ import { clock, day, full } from "../format/time";
 import type { LiveStore } from "../live/store";
 import { useSlice } from "../live/use-live";
 import { probability, saysNumbers, side, verdict } from "../live/verdict";
-import type { Call } from "../live/view";
+import { barOf, type Call } from "../live/view";
 import { VerdictMark } from "../parts/icons";
 import { Notice } from "../parts/Notice";
 import { Status } from "../parts/Status";
 import { VirtualRows } from "../parts/VirtualRows";
 import type { Change } from "./StreamPage";
 import type { Selection } from "./selection";
+import { shortInterval } from "./Toolbar";
 
 interface PredictionPanelProps {
   store: LiveStore;
@@ -35,7 +36,7 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
         <Notice
           kind="empty"
           title="No predictions chosen"
-          text="Choose a deployment above to see its predictions beside their bars. One appears there once a model is bound to this stream and interval."
+          text="Choose a deployment above to see its predictions beside their bars. One appears there once a model is bound to this stream."
         />
       </section>
     );
@@ -55,7 +56,7 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
           </p>
         )}
         {latest ? (
-          <Latest call={latest} numbers={numbers} zone={zone} />
+          <Latest call={latest} numbers={numbers} zone={zone} shown={selection.interval} />
         ) : (
           <p className="panel-note dim">None yet: the first comes when the next bar closes.</p>
         )}
@@ -79,7 +80,12 @@ export function PredictionPanel({ store, selection, models, model, zone, change 
           <h2 id="recent">Recent predictions</h2>
           <span className="faint">{calls.length ? count(calls.length) : ""}</span>
         </header>
-        <Recent calls={calls} numbers={numbers} zone={zone.zone} change={change} />
+        <Recent
+          calls={calls}
+          numbers={numbers}
+          zone={zone.zone}
+          onPick={(call) => change({ bar: barOf(store.view, call.index)?.ordinal })}
+        />
       </section>
     </>
   );
@@ -89,9 +95,11 @@ interface LatestProps {
   call: Call;
   numbers: boolean;
   zone: { zone: string; label: string };
+  /** Interval of the chart's bars. */
+  shown: string;
 }
 
-function Latest({ call, numbers, zone }: LatestProps) {
+function Latest({ call, numbers, zone, shown }: LatestProps) {
   const result = verdict(call, numbers);
   return (
     <div className="latest">
@@ -108,9 +116,18 @@ function Latest({ call, numbers, zone }: LatestProps) {
         <dt>{numbers ? "came" : "says"}</dt>
         <dd>{numbers ? outcomeText(call, numbers) : `class ${side(call.prediction)}`}</dd>
         <dt>bar</dt>
-        <dd>{full(Date.parse(call.bar_start), zone.zone)}</dd>
+        <dd>
+          {full(Date.parse(call.bar_start), zone.zone)}
+          {call.interval === shown ? "" : `, ${shortInterval(call.interval)}`}
+        </dd>
         <dt>published after</dt>
         <dd>{duration(call.latency_ms)}</dd>
+        {call.over_gap ? (
+          <>
+            <dt>inputs</dt>
+            <dd>reach over a hole in the feed</dd>
+          </>
+        ) : null}
       </dl>
     </div>
   );
@@ -253,10 +270,10 @@ interface RecentProps {
   calls: readonly Call[];
   numbers: boolean;
   zone: string;
-  change: Change;
+  onPick: (call: Call) => void;
 }
 
-function Recent({ calls, numbers, zone, change }: RecentProps) {
+function Recent({ calls, numbers, zone, onPick }: RecentProps) {
   if (calls.length === 0) return <p className="panel-note dim">They are listed here as they come.</p>;
   const kind = numbers ? "call-row of-numbers" : "call-row";
   return (
@@ -281,7 +298,7 @@ function Recent({ calls, numbers, zone, change }: RecentProps) {
               key={call.ordinal}
               className={`row ${kind}`}
               title="List the ticks of this bar"
-              onClick={() => change({ bar: call.ordinal })}
+              onClick={() => onPick(call)}
             >
               <span>
                 <span className="faint">{day(start, zone).slice(4)}</span>{" "}

@@ -43,6 +43,7 @@ export function StreamPage() {
   if (!stream) {
     return <Notice kind="empty" title={`Team ${team} has no stream ${name}`} text="It may have been removed." />;
   }
+  if (stream.kind === "output") return <Output stream={stream} />;
   const selection = select(search, stream, deployments.data);
   if (!selection) {
     return (
@@ -59,6 +60,29 @@ export function StreamPage() {
     );
   }
   return <Selected team={team} stream={stream} deployments={deployments.data} selection={selection} search={search} />;
+}
+
+/** A stream that predicts on request has a page of its own, at its port. */
+function Output({ stream }: { stream: Stream }) {
+  const address = stream.status === "running" ? stream.health?.position : null;
+  return (
+    <Notice
+      kind="empty"
+      title={`${stream.name} predicts on request`}
+      text={
+        address ? (
+          <>
+            Its models are listed, and asked, at{" "}
+            <a href={address} target="_blank" rel="noreferrer">
+              {address}
+            </a>
+          </>
+        ) : (
+          "It does not run."
+        )
+      }
+    />
+  );
 }
 
 interface SelectedProps {

@@ -109,7 +109,6 @@ function DeploymentRows({ team, rows }: { team: string; rows: Deployment[] }) {
                     ...DEFAULT_SEARCH,
                     deployment: row.name,
                     interval: row.interval,
-                    ...(row.ticker ? { symbol: row.ticker } : {}),
                   }}
                 >
                   {row.name}

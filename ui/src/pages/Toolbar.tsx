@@ -33,11 +33,7 @@ export function Toolbar({ stream, deployments, selection, search, change, store 
     if (!picked) change({ ...FRESH, deployment: "none" });
     else change({ ...FRESH, deployment: name, interval: picked.interval });
   };
-  const pickInterval = (value: string) => {
-    const match = fitting.find((one) => one.interval === value && one === deployment);
-    const other = match ?? fitting.find((one) => one.interval === value);
-    change({ ...FRESH, interval: value, deployment: other?.name ?? "none" });
-  };
+  const pickInterval = (value: string) => change({ ...FRESH, interval: value });
   const pickSymbol = (value: string) => {
     const keeps = deployment && serves(deployment, value);
     change({ ...FRESH, symbol: value, ...(keeps ? {} : { deployment: undefined }) });

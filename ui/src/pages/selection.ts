@@ -14,16 +14,23 @@ export interface Selection {
 export function select(search: StreamSearch, stream: Stream, deployments: readonly Deployment[]): Selection | null {
   const here = deployments.filter((one) => one.stream === stream.name);
   const named = here.find((one) => one.name === search.deployment) ?? null;
-  const symbol = search.symbol ?? named?.ticker ?? stream.symbols[0];
+  const symbol = search.symbol ?? stream.symbols.find((one) => !named || serves(named, one)) ?? tickers(named)[0];
   if (symbol === undefined) return null;
   const fitting = here.filter((one) => serves(one, symbol) && (!search.interval || one.interval === search.interval));
-  const deployment = search.deployment === "none" ? null : (fitting.find((one) => one === named) ?? fitting[0] ?? null);
+  const chosen = named && serves(named, symbol) ? named : fitting[0];
+  const deployment = search.deployment === "none" ? null : (chosen ?? null);
   const interval = search.interval ?? deployment?.interval ?? stream.intervals[0] ?? "1minute";
   return { symbol, interval, deployment };
 }
 
+/** Whether a symbol is predicted: all are without tickers, and `AAPL` means `AAPL.O` too. */
 export function serves(deployment: Deployment, symbol: string): boolean {
-  return deployment.ticker === null || deployment.ticker === symbol;
+  const wanted = tickers(deployment);
+  return !wanted.length || wanted.includes(symbol) || wanted.includes(symbol.replace(/\.[^.]*$/, ""));
+}
+
+function tickers(deployment: Deployment | null): string[] {
+  return (deployment?.ticker ?? "").split(",").flatMap((text) => text.trim() || []);
 }
 
 /** Intervals to offer: those of the stream's bars if the server tells them, and those of its deployments. */
