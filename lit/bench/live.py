@@ -51,7 +51,8 @@ class Measured(msgspec.Struct, frozen=True):
     """One rate: a plain hop, a bar, a prediction, each after the same ticks: those that closed a bar.
 
     When many bars close together, all that runs on the machine is slower, a plain hop too: so `hop` is of those ticks
-    only, and `hop_of_all` of all. `model_ms` is the model alone, for as many symbols as close together.
+    only, and `hop_of_all` of all. `model_ms` is the model alone, for as many symbols as close together. `missing` are
+    bars without a prediction two seconds after the last tick, `lag` messages of ticks that the deployment left then.
     """
 
     rate: int
@@ -60,6 +61,8 @@ class Measured(msgspec.Struct, frozen=True):
     bar: Latency
     prediction: Latency
     model_ms: float
+    missing: int
+    lag: int
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -230,7 +233,24 @@ def measure(
     ]
     of_all = latency(list(received[0].values()))
     hop, bar, prediction = (latency([after[key] for key in received[2] if key in after]) for after in received)
-    return Measured(rate, of_all, hop, bar, prediction, alone_ms)
+    missing = len(received[1].keys() - received[2].keys())
+    return Measured(rate, of_all, hop, bar, prediction, alone_ms, missing, _lag(bootstrap))
+
+
+def _lag(bootstrap: str) -> int:
+    """Return what the deployment told last of messages that wait."""
+    from lit.processors.delivery import read_messages
+    from lit.serving.health import Health
+    from lit.serving.partition import HEALTH
+
+    topic = topics.state(TEAM, "deployment", NAME).name
+    told = {
+        number: msgspec.json.decode(message.value() or b"", type=Health).lag
+        for number in partitions_of(bootstrap, topic)
+        for message in read_messages(bootstrap, topic, number)
+        if message.key() == HEALTH
+    }
+    return sum(told.values())
 
 
 def _sent(message: Any) -> list[tuple[str, int]]:
