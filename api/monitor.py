@@ -51,7 +51,7 @@ class Watched:
     book: AlertBook
     reports: ScoreReports = field(default_factory=ScoreReports)
     health: dict[int, Health] = field(default_factory=dict)
-    dedup: Dedup = field(default_factory=Dedup)
+    dedup: dict[str, Dedup] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     predicted_at: float = 0.0
@@ -220,7 +220,8 @@ class Monitor:
         try:
             if ".state." not in str(message.topic()):
                 score = msgspec.json.decode(value, type=Score)
-                if watched.dedup.is_new(score):
+                # a model that was promoted has scores in two topics, which are read in no order
+                if watched.dedup.setdefault(str(message.topic()), Dedup()).is_new(score):
                     watched.reports.add(score)
             elif message.key() == HEALTH:
                 health = msgspec.json.decode(value, type=Health)

@@ -144,18 +144,19 @@ class DeploymentPartition:
         return position
 
     def _resume_pending(self) -> None:
-        made: dict[tuple[str, str, int], Prediction] = {}
-        for topic in self._config.predictions_topics:
+        made: dict[tuple[str, str, int], tuple[bool, Prediction]] = {}
+        for shadow, topic in enumerate(self._config.predictions_topics):
             for value in read_partition(self._config.bootstrap, topic, self._partition):
                 prediction = msgspec.json.decode(value, type=Prediction)
-                made.setdefault((prediction.model, prediction.symbol, prediction.ordinal), prediction)
+                key = prediction.model, prediction.symbol, prediction.ordinal
+                made.setdefault(key, (bool(shadow), prediction))
         for topic in self._config.scores_topics:
             for value in read_partition(self._config.bootstrap, topic, self._partition):
                 score = msgspec.json.decode(value, type=Score)
                 made.pop((score.model, score.symbol, score.ordinal), None)
-        for prediction in made.values():
+        for hidden, prediction in sorted(made.values(), key=lambda one: one[1].ordinal):
             if self._config.serves(prediction.symbol):
-                self._of(prediction.symbol).pending.add(prediction)
+                self._of(prediction.symbol).pending.add(prediction, hidden)
 
     def _of(self, symbol: str) -> _Symbol:
         if symbol not in self._symbols:
@@ -206,9 +207,7 @@ class DeploymentPartition:
             return
         with self._computing:
             scores = [
-                (model.shadow, score)
-                for symbol in symbols
-                for model, score in self._of(symbol).pending.scores(self._of(symbol).feed.window)
+                scored for symbol in symbols for scored in self._of(symbol).pending.scores(self._of(symbol).feed.window)
             ]
         self._publish(scores)
 
@@ -252,7 +251,7 @@ class DeploymentPartition:
                 latency = round(max(0.0, now - arrived[prediction.symbol, prediction.ordinal]) * 1000, 3)
                 stamped = msgspec.structs.replace(prediction, published_at=published, latency_ms=latency)
                 if model.label is not None:
-                    self._of(prediction.symbol).pending.add(stamped)
+                    self._of(prediction.symbol).pending.add(stamped, model.shadow)
                 if model.name in self._drift:
                     self._drift[model.name].add(inputs)
                 self._health.predicted(model.name, latency, published)

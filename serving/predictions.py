@@ -140,26 +140,29 @@ def predict(
 
 @dataclass
 class Pending:
-    """One symbol's predictions that wait for their outcome, by model, in order."""
+    """One symbol's predictions that wait for their outcome, by model, in order; and whether each is unseen by users.
+
+    A model may have moved to the shadow, or out of it, since it predicted.
+    """
 
     models: Sequence[Model]
-    waiting: dict[str, list[Prediction]] = field(default_factory=dict)
+    waiting: dict[str, list[tuple[bool, Prediction]]] = field(default_factory=dict)
 
-    def add(self, prediction: Prediction) -> None:
+    def add(self, prediction: Prediction, shadow: bool) -> None:
         """Keep a prediction until its label is known."""
-        self.waiting.setdefault(prediction.model, []).append(prediction)
+        self.waiting.setdefault(prediction.model, []).append((shadow, prediction))
 
-    def scores(self, window: SymbolWindow) -> Iterator[tuple[Model, Score]]:
-        """Yield scores of those whose label the window now tells; rejected ones are dropped."""
+    def scores(self, window: SymbolWindow) -> Iterator[tuple[bool, Score]]:
+        """Yield (unseen, score) of those whose label the window now tells; rejected ones are dropped."""
         for model in self.models:
             waiting = self.waiting.get(model.name, [])
             if model.label is None:
                 waiting.clear()
             while waiting:
                 try:
-                    outcome = model.label.compute(window, waiting[0].index, {})  # type: ignore[union-attr]
+                    outcome = model.label.compute(window, waiting[0][1].index, {})  # type: ignore[union-attr]
                 except NeedMoreData:
                     break
-                prediction = waiting.pop(0)
+                shadow, prediction = waiting.pop(0)
                 if outcome is not None:
-                    yield model, Score(**msgspec.structs.asdict(prediction), outcome=np.ravel(outcome).tolist())
+                    yield shadow, Score(**msgspec.structs.asdict(prediction), outcome=np.ravel(outcome).tolist())

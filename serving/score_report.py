@@ -5,7 +5,7 @@ Pure: scores in, numbers out. Memory does not grow with the number of scores.
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from dataclasses import dataclass, field
 
 import msgspec
@@ -151,14 +151,23 @@ class _Bar:
     said: dict[str, _Said] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Recent:
+    """A score, when its bar began (ns since the epoch), and its probabilities and class, if it is of classes."""
+
+    start: int
+    score: Score
+    found: tuple[list[float], int] | None
+
+
 class ScoreReports:
-    """Scores of a deployment, each taken once, in the order of their topics; models' may come in any order."""
+    """Scores of a deployment, each taken once, in any order."""
 
     def __init__(self) -> None:
         self._start: dict[str, _Sums] = {}
         self._recent: dict[str, _Sums] = {}
         self._numbers: dict[str, RegressionSums] = {}
-        self._window: dict[str, deque[tuple[Score, tuple[list[float], int] | None]]] = {}
+        self._window: dict[str, list[_Recent]] = {}
         self._others: dict[str, int] = {}
         self._bars: dict[tuple[str, int], _Bar] = {}
         self._oldest = -(2**63)
@@ -168,21 +177,27 @@ class ScoreReports:
         model, found = score.model, classes(score.prediction, score.outcome)
         if model not in self._start:
             self._start[model], self._recent[model] = _Sums(fine=np.zeros((2, FINE), np.int64)), _Sums()
-            self._numbers[model], self._window[model], self._others[model] = RegressionSums(), deque(), 0
-        recent, window = self._recent[model], self._window[model]
-        window.append((score, found))
-        if len(window) > RECENT and (gone := window.popleft()[1]) is not None:
-            recent.add(*gone, sign=-1)
+            self._numbers[model], self._window[model], self._others[model] = RegressionSums(), [], 0
+        start = from_iso(score.bar_start)
+        self._remember(_Recent(start, score, found))
         self._numbers[model].add(score.prediction, score.outcome)
         if found is None:
             self._others[model] += 1
         else:
             self._start[model].add(*found)
-            recent.add(*found)
-        if (said := _said(score, found)) and (start := from_iso(score.bar_start)) >= self._oldest:
+        if (said := _said(score, found)) and start >= self._oldest:
             self._bars.setdefault((score.symbol, score.ordinal), _Bar(start)).said[model] = said
         if len(self._bars) > 2 * COMPARED:
             self._forget()
+
+    def _remember(self, one: _Recent) -> None:
+        """Take a score among its model's last: by time, since topics are not read in the order of their scores."""
+        recent, window = self._recent[one.score.model], self._window[one.score.model]
+        insort(window, one, key=lambda other: other.start)
+        if one.found is not None:
+            recent.add(*one.found)
+        if len(window) > RECENT and (gone := window.pop(0).found) is not None:
+            recent.add(*gone, sign=-1)
 
     def _forget(self) -> None:
         """Keep the latest bars by time: one model's topic may be read long before another's."""
@@ -191,10 +206,10 @@ class ScoreReports:
 
     def recent(self, model: str) -> Measures:
         """Return a model's measures of the last scores."""
-        window = self._window.get(model, deque())
-        both = [found for _, found in window if found is not None]
+        window = self._window.get(model, [])
+        both = [one.found for one in window if one.found is not None]
         if len(both) <= len(window) - len(both):
-            numbers = RegressionSums((score.prediction, score.outcome) for score, _ in window)
+            numbers = RegressionSums((one.score.prediction, one.score.outcome) for one in window)
             return Measures(len(window), regression=numbers.measures())
         sums = self._recent[model]
         came = np.array([came == 1 for _, came in both])

@@ -294,6 +294,28 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             assert json.loads((folder / "up.json").read_text())["alerts"]["secret"] == "hidden"
             assert client.post("/up/models/new/promote").json()["models"] == ["new"]
             assert client.get(f"{url}/api/teams/{team}/deployments").json()[1]["shadow"] == ["old"]
+            # since then they have scores in each other's topic: older and newer ones are read in no order
+            for model, name, ordinals in (("new", "up", range(60, 70)), ("old", "up" + SHADOW, range(60, 65))):
+                for ordinal in ordinals:
+                    row = Score(
+                        "up",
+                        model,
+                        "A",
+                        "1minute",
+                        iso(ordinal * 60 * 10**9),
+                        ordinal,
+                        [0.5],
+                        "",
+                        ordinal,
+                        "",
+                        1.0,
+                        [0.0],
+                    )
+                    sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
+            late = Score("up", "new", "A", "1minute", iso(70 * 60 * 10**9), 70, [0.5], "", 70, "", 1.0, [0.0])
+            sender.produce(topics.scores(team, "up" + SHADOW).name, encode_json(late), b"A", partition=0)
+            assert sender.flush(30) == 0
+            until(lambda: [m["since_start"]["scored"] for m in report()["models"]] == [71, 65], report)
             assert client.put("/up", json={**file, "parameters": {"interval": "5minute"}}).status_code == 409
     events = [msgspec.json.decode(v, type=Event) for v in read_partition(kafka, topics.events(team).name, 0)]
     assert sorted((e.kind, e.status) for e in events) == [

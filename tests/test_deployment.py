@@ -269,6 +269,40 @@ def test_a_warm_started_model_sees_what_a_dataset_would_show_it_whatever_was_rec
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_score_goes_where_its_prediction_went_though_the_model_was_promoted_since(
+    kafka: str, tmp_path: Path, restarted: bool
+) -> None:
+    workspace = Workspace(tmp_path, "demo")
+    save_feature(workspace, "bars", "unit_bar", {"count": 5, "size": 1, "unit": "minute"})
+    save_feature(workspace, "up", "atr_up", {"rate": 14, "size": 1, "unit": "minute"})
+    bars, label = load_features(workspace, ["bars", "up"])
+    wanted = config(kafka, f"promoted-{restarted}")
+    wanted.create_topics()
+    tape, half, stop = real_ticks("IBM.N", 1), 6_000, 12_000
+    hidden, seen = (Model("m", [bars], label, Share(), shadow=shadow) for shadow in (True, False))
+    send(kafka, wanted.ticks_topic, tape, 0, 100)
+    number = partition_of(kafka, wanted.ticks_topic)
+    for model, first, last in ((hidden, 100, half), (seen, half, stop), (hidden, stop, stop + 500)):
+        partition = DeploymentPartition(wanted, [model], number)
+        send(kafka, wanted.ticks_topic, tape, first, last)
+        partition.take(arrivals(kafka, wanted.ticks_topic, number, partition.position + 1))
+        if restarted:  # what waits is read from the topics
+            DeploymentPartition(wanted, [model], number)
+    found = {}
+    for shadow in (False, True):
+        said, scored = wanted.predictions_topics[shadow], wanted.scores_topics[shadow]
+        made = [p.ordinal for p in records(kafka, said, Prediction)]
+        found[shadow] = [s.ordinal for s in records(kafka, scored, Score)]
+        assert made == sorted(set(made)) and len(made) > 20
+        assert found[shadow] == [ordinal for ordinal in made if ordinal in found[shadow]]
+        assert set(made) - set(found[shadow]) <= set(range(max(made) - 13, max(made) + 1)), shadow
+    assert not set(found[False]) & set(found[True])
+    waiting = {p.ordinal for p in records(kafka, wanted.predictions_topics[0], Prediction)} - set(found[False])
+    assert len(waiting) < 14  # some of the last that users saw were scored after the model went back to the shadow
+
+
+@pytest.mark.kafka
 def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_them(
     kafka: str, tmp_path: Path
 ) -> None:

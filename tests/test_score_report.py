@@ -55,6 +55,17 @@ def test_measures_equal_those_of_training(rows: list[tuple[float, bool]]) -> Non
     ]
 
 
+def test_the_last_scores_are_the_last_by_time_whatever_topic_is_read_first() -> None:
+    rows = [score(n, [0.75], [float(n < 100)]) for n in range(RECENT + 100)]
+    there, back = ScoreReports(), ScoreReports()
+    for row in rows:
+        there.add(row)
+    for row in [*rows[300:], *rows[:300]]:
+        back.add(row)
+    assert there.recent("m") == back.recent("m") and there.recent("m").accuracy == 0
+    assert there.report("m", False) == back.report("m", False)
+
+
 def test_the_auc_of_predictions_that_hardly_differ_is_that_of_scikit_learn() -> None:
     rng, reports = np.random.default_rng(5), ScoreReports()
     came = rng.random(400) < 0.5
