@@ -1,4 +1,4 @@
-"""Streams and deployments as files of a team: read and deleted; the files are the record."""
+"""Streams and deployments as files of a team: and how they are read; the files are the record."""
 
 from __future__ import annotations
 
@@ -67,12 +67,17 @@ def read(workspace: Workspace, kind: type[M], name: str) -> M:
         raise UserError(f"{path.name} is not a {_FOLDERS[kind][1]}: {where}: {first['msg']}") from error
 
 
-def delete(workspace: Workspace, kind: type[BaseModel], name: str) -> None:
-    """Delete a definition; what it published stays in its topics."""
-    try:
-        _path(workspace, kind, name).unlink()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}") from error
+def existing(workspace: Workspace, kind: type[BaseModel], name: str) -> str:
+    """Return the name of a definition that there is, readable or not.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    if not _path(workspace, kind, name).exists():
+        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}")
+    return name
 
 
 def intervals_of(stream: str, file: StreamFile | None, deployments: dict[str, DeploymentFile]) -> list[str]:

@@ -52,8 +52,9 @@ class DeploymentHealth(msgspec.Struct, frozen=True):
 
     `last_error` is what its process, or the change that did not take over from it, said last; `lag` counts messages of
     ticks that wait (null while nobody tells); latencies are of the worst partition, from the arrival of the ticks that
-    close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
-    since the server started, oldest first.
+    close a bar to publishing; `passed_over` counts bars at which a model's features rejected the sample, or lacked
+    history, since its worker started; `drift` is model, `feature.column` and population stability index; `alerts` are
+    those since the server started, oldest first.
     """
 
     name: str
@@ -64,6 +65,7 @@ class DeploymentHealth(msgspec.Struct, frozen=True):
     latency_ms_p99: float | None
     last_prediction: str | None
     predictions: dict[str, int]
+    passed_over: dict[str, int]
     drift: dict[str, dict[str, float]]
     standing: list[StandingAlert]
     alerts: list[Alert]

@@ -18,7 +18,7 @@ from lit.api.workers import WorkerStatus
 from lit.streams.sources import known_adapters
 from lit.streams.store import Stores
 from lit.streams.stream_adapters import adapter_kind
-from lit.streams.workspace import Workspace
+from lit.streams.workspace import Workspace, topic_part
 
 #: Tick topics of builds: read by workers of their own, by nobody else.
 BUILD_PREFIX = "build-"
@@ -63,6 +63,7 @@ class Services:
     live_symbols: Callable[[str, str], frozenset[str]] = field(default=lambda *_: frozenset())
     keys: KeyStore = field(init=False)
     broker: BrokerView = field(init=False)
+    _deployments: dict[str, dict[str, DeploymentFile]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keys = KeyStore(self.config.private)
@@ -93,7 +94,8 @@ class Services:
     def streams(self, team: str) -> dict[str, StreamFile | None]:
         """Return a team's streams; None for a tick topic without a file, filled by `lit replay` say."""
         found: dict[str, StreamFile | None] = dict(definitions.read_all(Workspace(self.data, team), StreamFile))
-        others = {name.replace(" ", "_") for name in found} | set(self.caches(team))
+        gone = Workspace(self.data, team).removed("streams")
+        others = {topic_part(name) for name in (*found, *gone)} | set(self.caches(team))
         for name in self.broker.sources(team):
             if name not in others and not name.startswith(BUILD_PREFIX):
                 found[name] = None
@@ -101,13 +103,19 @@ class Services:
 
     def caches(self, team: str) -> list[str]:
         """Return the sources that are caches: files go through a topic of their source adapter."""
-        adapters = {name.replace(" ", "_") for name in known_adapters(Workspace(self.data, team))}
+        adapters = {topic_part(name) for name in known_adapters(Workspace(self.data, team))}
         files = definitions.names(Workspace(self.data, team), StreamFile)
         return [name for name in self.broker.sources(team) if name in adapters - files]
 
     def deployments(self, team: str) -> dict[str, DeploymentFile]:
-        """Return a team's deployments."""
-        return definitions.read_all(Workspace(self.data, team), DeploymentFile)
+        """Return a team's deployments; one whose file cannot be read any more is what it was before."""
+        workspace = Workspace(self.data, team)
+        known, found = self._deployments.get(team, {}), definitions.read_all(workspace, DeploymentFile)
+        for name in definitions.names(workspace, DeploymentFile) - found.keys():
+            if name in known:
+                found[name] = known[name]
+        self._deployments[team] = found = dict(sorted(found.items()))
+        return found
 
     def existing(self, team: str, stream: str) -> dict[str, StreamFile | None]:
         """Return a team's streams if `stream` is among them.

@@ -233,7 +233,10 @@ class Supervisor:
                 self._known[name] = replace(state, status="backoff", pid=None, since=now, not_before=now)
                 continue
             self._known[name] = after_exit(state, code, last_sentence(state.spec.log, begin), now, random.random())
-            log.warning("worker %s ended (code %d): %s", name, code, self._known[name].last_error)
+            if code:
+                log.warning("worker %s ended (code %d): %s", name, code, self._known[name].last_error)
+            else:
+                log.info("worker %s has ended", name)
 
     def _next_ended(self, name: str, code: int, begin: int) -> None:
         """Note that a successor ended before it took over; the worker before it goes on."""

@@ -88,7 +88,7 @@ def rotate(log: Path, limit: int = LOG_BYTES) -> bool:
 
 
 #: A level, as logs of either format have it.
-_USUAL = re.compile(r' (INFO|DEBUG) |"level": ?"(INFO|DEBUG)"')
+_USUAL = re.compile(r' (WARNING|INFO|DEBUG) |"level": ?"(WARNING|INFO|DEBUG)"')
 
 
 def last_sentence(log: Path, start: int = 0, other: int | None = None) -> str | None:

@@ -86,5 +86,5 @@ def stored_entries(
         path, why = lacking[0]
         shown = os.path.relpath(path, workspace.root.absolute() / "raw")
         shown = str(path) if shown.startswith("..") else shown
-        raise UserError(f"file {shown!r} {why}: cache it first (`lit cache FILE`, or the Uploads page)")
+        raise UserError(f"file {shown!r} {why}: cache it first (`lit cache FILE`)")
     return found

@@ -68,7 +68,9 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             rules = msgspec.convert(raw, cls)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(cls))
-            raise UserError(f"alerts do not fit: {error} (there are: {known})") from None
+            raise UserError(
+                f"alerts {raw} do not fit: {error} (there are: {known}; numbers but for the last three)"
+            ) from None
         for name in _NAMES:
             value = getattr(rules, name)
             if value is not None and not value > 0:

@@ -207,6 +207,12 @@ class Desk:
         digest = inputs_digest({spec.name: inputs[spec.name] for spec in opened.item.inputs})
         return Answer(opened.deployment.name, opened.model.name, opened.model.epoch, output, digest, *of)
 
+    @property
+    def problem(self) -> str | None:
+        """What somebody should know: of a deployment that is not served, or of the source."""
+        told = [*self.problems.values(), *(state.problem for state in self._states.values())]
+        return next((one for one in told if one), None)
+
     def close(self) -> None:
         """End what follows streams."""
         for state in self._states.values():

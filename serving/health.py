@@ -30,9 +30,11 @@ class Health(msgspec.Struct, frozen=True):
     latency_ms_p50, latency_ms_p99
         From the arrival of the ticks that close a bar to publishing, of the last 1000 predictions; null without any.
     last_prediction
-        When this worker published its last one, ISO 8601 UTC; null as long as it has not.
+        When the last one was published, ISO 8601 UTC; null where there is none.
     shifts
         Model → `feature.column` → its latest values by bin (see `lit.serving.drift.drift_of`).
+    passed_over
+        Bars since the worker started at which a model predicted nothing: its features rejected them, or lack history.
     """
 
     deployment: str
@@ -45,6 +47,7 @@ class Health(msgspec.Struct, frozen=True):
     latency_ms_p99: float | None
     last_prediction: str | None = None
     shifts: dict[str, dict[str, Shift]] = {}
+    passed_over: dict[str, int] = {}
 
 
 def drift_by_model(parts: Sequence[Health]) -> dict[str, dict[str, float]]:
@@ -63,7 +66,8 @@ class HealthTally:
     end: int = 0
     drift: dict[str, dict[str, Shift]] = field(default_factory=dict)
     _made: dict[str, int] = field(default_factory=dict)
-    _last: str | None = None
+    last: str | None = None
+    _passed: dict[str, int] = field(default_factory=dict)
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
 
     def arrived(self, position: int) -> None:
@@ -72,9 +76,14 @@ class HealthTally:
 
     def predicted(self, model: str, latency_ms: float, published_at: str) -> None:
         """Count a prediction."""
-        self._last = published_at
+        self.last = published_at
         self._made[model] = self._made.get(model, 0) + 1
         self._latencies.append(latency_ms)
+
+    def passed_over(self, model: str, bars: int) -> None:
+        """Count bars at which a model predicted nothing."""
+        if bars:
+            self._passed[model] = self._passed.get(model, 0) + bars
 
     def record(self, position: int) -> Health:
         """Return the numbers as of now."""
@@ -92,6 +101,7 @@ class HealthTally:
             dict(self._made),
             quantile(0.5),
             quantile(0.99),
-            self._last,
+            self.last,
             self.drift,
+            dict(self._passed),
         )

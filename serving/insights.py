@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Situation:
     same_inputs: bool
     prediction_now: list[float]
     epoch: int
-    packed: dict[str, Any]
+    packed: dict[str, Any] = field(repr=False)
 
     @property
     def same_prediction(self) -> bool:

@@ -57,6 +57,7 @@ class LatestStates:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self.ready = threading.Event()
+        self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"latest {stream}", daemon=True)
         self._thread.start()
 
@@ -97,6 +98,7 @@ class LatestStates:
             try:
                 self._follow()
             except Exception as error:
+                self.problem = f"source {self.stream!r}: {error}"
                 log.error("the stream %s is read anew: %s", self.stream, error)
                 self._end.wait(2.0)
 
@@ -112,6 +114,7 @@ class LatestStates:
                 self._latest.clear()
             places = [TopicPartition(topic, number, self._open(number)) for number in sorted(found[topic].partitions)]
             reader.assign(places)
+            self.problem = None
             self.ready.set()
             while not self._end.is_set():
                 for message in reader.consume(500, 0.1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from lit.serving.drift import reference_for
 from lit.serving.predictions import Model
 from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
-from lit.streams.workspace import Workspace, checked_name
+from lit.streams.workspace import Workspace, checked_name, removal_of
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -103,8 +104,50 @@ def save_deployment(workspace: Workspace, deployment: Deployment) -> Path:
     """Write a deployment's file at once: a reader sees the old one or the new one. It may hold a secret: owner only."""
     deployment.check()
     path = deployment_path(workspace, deployment.name)
+    if not path.exists():
+        workspace.check_topics("preview", deployment.name)
+        _check_bars(removal_of(path), deployment)
     write_file(path, msgspec.json.format(msgspec.json.encode(deployment), indent=4), mode=0o600)
+    removal_of(path).unlink(missing_ok=True)
     return path
+
+
+def remove_deployment(workspace: Workspace, name: str) -> None:
+    """Remove a deployment's file; what it predicted stays in its topics, which are of its bars for good.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = deployment_path(workspace, name)
+    if path.exists():
+        with contextlib.suppress(UserError):  # a file that is none may go too
+            deployment = load_deployment(workspace, name)
+            write_file(removal_of(path), msgspec.json.encode(_Bars(deployment.stream, deployment.parameters.interval)))
+        path.unlink()
+    else:
+        load_deployment(workspace, name)  # says which there are
+
+
+class _Bars(msgspec.Struct, frozen=True):
+    """What topics of predictions are of."""
+
+    stream: str
+    interval: str
+
+
+def _check_bars(removal: Path, deployment: Deployment) -> None:
+    """Refuse the name of a deployment that was removed for other bars than it predicted at."""
+    if not removal.exists():
+        return
+    before = msgspec.json.decode(removal.read_bytes(), type=_Bars)
+    wanted = _Bars(deployment.stream, deployment.parameters.interval)
+    if before != wanted:
+        raise UserError(
+            f"an earlier deployment {deployment.name!r} predicted at bars of {before.interval} of {before.stream!r}, "
+            f"and its topics hold that: choose another name for bars of {wanted.interval} of {wanted.stream!r}"
+        )
 
 
 def config_of(workspace: Workspace, deployment: Deployment, bootstrap: str, replication: int = 1) -> DeploymentConfig:

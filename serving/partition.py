@@ -150,6 +150,7 @@ class DeploymentPartition:
                 prediction = msgspec.json.decode(value, type=Prediction)
                 key = prediction.model, prediction.symbol, prediction.ordinal
                 made.setdefault(key, (bool(shadow), prediction))
+                self._health.last = max(self._health.last or "", prediction.published_at)
         for topic in self._config.scores_topics:
             for value in read_partition(self._config.bootstrap, topic, self._partition):
                 score = msgspec.json.decode(value, type=Score)
@@ -245,6 +246,7 @@ class DeploymentPartition:
         samples = [sample for sample, _ in group.samples]
         for model in self._models if samples else ():
             made = predict(model, self._config.name, self._config.interval, samples)
+            self._health.passed_over(model.name, len(samples) - len(made))
             now = time.time()
             published = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
             for prediction, inputs in made:

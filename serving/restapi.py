@@ -200,13 +200,17 @@ async def _served(workspace: Workspace, name: str, bootstrap: str) -> AsyncItera
     host = given["host"] or ("0.0.0.0" if keys else "127.0.0.1")
     if not keys and host not in _LOOPBACK:
         raise UserError(f"stream {name!r}: api_keys is empty, so host must not be {host}: add a key")
-    listener = _listen(host, given["port"])
+    try:
+        listener = _listen(host, given["port"])
+    except FaultError as error:  # its worker is started again and again: somebody may free the port
+        write_health(health_path(workspace, name), Health("waiting", written=time.time(), last_error=str(error)))
+        raise
     desk, end = Desk(workspace, name, bootstrap, given["source"]), threading.Event()
     url = f"http://{host}:{given['port']}"
 
     def report(state: str = "live") -> None:
-        problem = next(iter(desk.problems.values()), None)
-        write_health(health_path(workspace, name), Health(state, written=time.time(), last_error=problem, position=url))
+        told = Health(state, written=time.time(), last_error=desk.problem, position=url)
+        write_health(health_path(workspace, name), told)
 
     def watch() -> None:
         while True:

@@ -9,7 +9,7 @@ import msgspec
 
 from lit.streams.atomic import write_file
 from lit.streams.errors import UserError
-from lit.streams.workspace import Workspace, checked_name
+from lit.streams.workspace import Workspace, checked_name, removal_of
 
 
 class AdapterName(msgspec.Struct, frozen=True):
@@ -58,5 +58,23 @@ def load_stream(workspace: Workspace, name: str) -> Stream:
 def save_stream(workspace: Workspace, name: str, stream: Stream) -> Path:
     """Write a stream's file at once: a reader sees the old one or the new one. It may hold secrets: owner only."""
     path = stream_path(workspace, name)
+    if not path.exists():
+        workspace.check_topics("streams", name)
     write_file(path, msgspec.json.format(msgspec.json.encode(stream), indent=4), mode=0o600)
+    removal_of(path).unlink(missing_ok=True)
     return path
+
+
+def remove_stream(workspace: Workspace, name: str) -> None:
+    """Remove a stream's file; its topics stay, and nobody works on them any more.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = stream_path(workspace, name)
+    if not path.exists():
+        load_stream(workspace, name)  # says which there are
+    write_file(removal_of(path), b"")
+    path.unlink()

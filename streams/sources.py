@@ -78,10 +78,11 @@ class Adapter:
             raise UserError(f"{path}: the header names {', '.join(twice)} more than once; keep one of them.")
         missing = min(([name for name in layout if name not in seen] for layout in self.layouts), key=len)
         if missing:
-            shown = self.dialect.delimiter.join(header)
+            # of a file that is no table nothing is told: it may hold what its reader must not see
+            shown = f"The header is {self.dialect.delimiter.join(header)[:300]!r}; name" if header[1:] else "Name"
             raise UserError(
                 f"{path}: adapter {self.name!r} misses the column(s) {', '.join(missing)}. "
-                f"The header is {shown[:300]!r}; name the right adapter, set its parameters, or edit {self.path}."
+                f"{shown} the right adapter, set its parameters, or edit {self.path}."
             )
 
 

@@ -19,6 +19,7 @@ from lit.streams.stream_adapters import adapter_kind, known_stream_adapters, rea
 from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
 
+MOST_PARTITIONS = 256
 #: Parameters by which a running stream is steered, where its adapter has them.
 STEERED = ("paused", "speed", "seek", "loop")
 
@@ -91,8 +92,10 @@ def partition_stream(bootstrap: str, team: str, name: str, partitions: int, repl
     FaultError
         If the broker cannot be reached or refuses.
     """
-    if partitions < 1:
-        raise UserError(f"{partitions} partitions are asked for: at least one, as many as workers may share the stream")
+    if not 1 <= partitions <= MOST_PARTITIONS:
+        raise UserError(
+            f"{partitions} partitions: give 1 to {MOST_PARTITIONS}, as many as workers may share the stream"
+        )
     topic = replace(topics.ticks(team, name), partitions=partitions)
     topics.create_topics(bootstrap, topic, replication=replication)
     if (found := len(partitions_of(bootstrap, topic.name))) != partitions:

@@ -43,6 +43,10 @@ class Pace:
         return max(1, int(self.speed * STEP_SECONDS * 1e9)) if self.speed else _MINUTE
 
 
+#: Seconds of the market a second; 0 is as fast as possible.
+FASTEST = 1_000_000
+
+
 def checked_pace(speed: float, start: str | None = None, max_gap: float = 5.0) -> Pace:
     """Return a pace; `start` is ISO 8601 with zone.
 
@@ -51,8 +55,8 @@ def checked_pace(speed: float, start: str | None = None, max_gap: float = 5.0) -
     UserError
         If a value cannot be.
     """
-    if speed < 0 or max_gap <= 0:
-        raise UserError(f"speed {speed} of a replay must not be below 0, its max_gap {max_gap} above it")
+    if not 0 <= speed <= FASTEST or not max_gap > 0:
+        raise UserError(f"speed {speed} of a replay must be from 0 to {FASTEST:,}, its max_gap {max_gap} above 0")
     try:
         return Pace(speed, from_iso(start) if start else 0, max_gap)
     except ValueError as error:

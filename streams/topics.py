@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from lit.streams.errors import FaultError
-from lit.streams.workspace import checked_name
+from lit.streams.workspace import checked_name, topic_part
 
 #: A symbol's messages stay in one partition, so partitions bound how many workers share a topic. Each has transactions
 #: of its own: on two cores, predictions of a stream with four come twice as late as with one.
@@ -36,7 +36,7 @@ class Topic:
 
 
 def _name(team: str, *parts: str) -> str:
-    return ".".join(["lit", *(checked_name(part).replace(" ", "_") for part in (team, *parts))])
+    return ".".join(["lit", *(topic_part(checked_name(part)) for part in (team, *parts))])
 
 
 def ticks(team: str, source: str) -> Topic:

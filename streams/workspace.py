@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lit.streams.errors import UserError
 
+_REMOVED = ".json.removed"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]*")
 
 
@@ -54,3 +55,23 @@ class Workspace:
     def names(self, folder: str) -> list[str]:
         """Return what a folder's JSON files define, by name (`streams`, `preview`); hidden ones are no definitions."""
         return sorted(path.stem for path in self.path(folder).glob("[!.]*.json"))
+
+    def removed(self, folder: str) -> list[str]:
+        """Return what a folder's files defined once; its topics are still there."""
+        return sorted(path.name.removesuffix(_REMOVED) for path in self.path(folder).glob(f"[!.]*{_REMOVED}"))
+
+    def check_topics(self, folder: str, name: str) -> None:
+        """Raise `UserError` if the topics of a new definition would be those of another one."""
+        for other in (*self.names(folder), *self.removed(folder)):
+            if other != name and topic_part(other) == topic_part(name):
+                raise UserError(f"{name!r} would have the topics of {other!r}: choose another name")
+
+
+def topic_part(name: str) -> str:
+    """Return a name as topics have it."""
+    return name.replace(" ", "_")
+
+
+def removal_of(path: Path) -> Path:
+    """Return the file that is there in place of a definition that was removed; it says what its topics are of."""
+    return path.with_name(f"{path.stem}{_REMOVED}")

@@ -29,7 +29,8 @@ from lit.processors.bar_partition import BarPartition
 from lit.processors.bars_config import BarsConfig
 from lit.processors.delivery import read_messages
 from lit.serving.config import DeploymentConfig
-from lit.serving.partition import Arrival, DeploymentPartition
+from lit.serving.health import Health
+from lit.serving.partition import HEALTH, Arrival, DeploymentPartition
 from lit.serving.predictions import Model, inputs_digest
 from lit.serving.recorded import Source
 from lit.streams import topics
@@ -327,6 +328,15 @@ def test_bars_that_close_together_are_predicted_together_and_a_watermark_closes_
     count = len(Bars.concat([BarBuilder(MINUTE).update(tape)])) + 1 - 5
     assert len(made) == 100 * count and len({(p.symbol, p.ordinal) for p in made}) == len(made)
     assert len(sizes) == 1 and sizes[0] == len(made)
+    partition.save()
+    health = [
+        msgspec.json.decode(message.value() or b"", type=Health)
+        for message in read_messages(kafka, wanted.state_topic, 0)
+        if message.key() == HEALTH
+    ][-1]
+    assert health.passed_over == {"m": 500} and health.predictions == {"m": len(made)}  # five bars lack history
+    again = DeploymentPartition(wanted, [Model("m", [bars], None, Counting())], 0)
+    assert again._health.last == max(p.published_at for p in made)
 
 
 @pytest.mark.kafka

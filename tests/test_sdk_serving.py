@@ -106,6 +106,14 @@ def test_a_notebook_makes_and_changes_deployments(tmp_path: Path, monkeypatch: p
     assert deployments.change(team, "up", ticker="", alerts={"drift": None}).alerts == {"silence": 60}
     assert deployments.deploy(team, "old", name="up", shadow=True).output.shadow == ["old"]
     assert deployments.deploy(team, "old", "tape").name == "old"
+    deployments.remove(team, "up")
+    with pytest.raises(UserError, match=r"an earlier deployment 'up' predicted at bars of 5minute of 'tape'"):
+        deployments.create(team, "up", "tape")
+    assert deployments.create(team, "up", "tape", interval="5min").output.models == []
+    with pytest.raises(UserError, match="'u_p' would have the topics of 'u p'"):
+        for name in ("u p", "u_p"):
+            deployments.create(team, name, "tape")
+    assert (tmp_path / team / "preview" / "up.json").stat().st_mode & 0o777 == 0o600
     for ask in (deployments.health, deployments.report, deployments.restart, deployments.log):
         with pytest.raises(FaultError, match="`lit up` starts it"):
             ask(team, "up")

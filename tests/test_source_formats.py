@@ -292,6 +292,14 @@ def test_parquet_wall_clock_decimals_nulls_and_dictionaries(workspace: Workspace
     assert "3,q is missing" in (workspace.data / "refused.csv").read_text()
 
 
+def test_of_a_file_that_is_no_table_nothing_is_told(workspace: Workspace) -> None:
+    path = workspace.data / "token"
+    path.write_text("s3cret-of-somebody\n")
+    with pytest.raises(UserError, match=r"misses the column\(s\)") as told:
+        ticks(workspace, "csv", path, {**MAPPING, "time_zone": "America/New_York", "exchange": "XNYS"})
+    assert "s3cret" not in str(told.value)
+
+
 def test_a_parquet_file_that_is_none_or_lacks_a_column_is_one_sentence(workspace: Workspace) -> None:
     path = workspace.data / "x.parquet"
     path.write_bytes(b"PAR1 not really")

@@ -25,7 +25,7 @@ from lit.streams.errors import UserError
 from lit.streams.form import read_form
 from lit.streams.live import AdapterName, Stream, load_stream, save_stream
 from lit.streams.live_blocks import RENUMBERED, Blocks, Refused
-from lit.streams.live_health import read_health
+from lit.streams.live_health import Health, health_path, read_health, write_health
 from lit.streams.store_open import open_store
 from lit.streams.stream_files import put_stream
 from lit.streams.workspace import Workspace
@@ -85,6 +85,15 @@ def test_one_unusable_file_hides_no_other_and_can_be_removed(kafka: str, tmp_pat
     assert code == 2 and "no stream 'torn'" in err
     code, _, err = lit(tmp_path, kafka, "gaps", "absent")
     assert code == 2 and "no stream 'absent'" in err
+    for option in ("--set=speed=1e308", "--set=speed=nan"):
+        code, _, err = lit(tmp_path, kafka, "new", "fast", "replay", "--set=paths=a.csv.gz", option)
+        assert code == 2 and "speed is" in err
+    code, _, err = lit(tmp_path, kafka, "new", "out", "restapi", "--set=port=99999")
+    assert code == 2 and "<= 65535" in err
+    (tmp_path / TEAM / "logs/streams").mkdir(parents=True)
+    write_health(health_path(workspace, "good"), Health("ended"))
+    code, out, _ = lit(tmp_path, kafka, "set", "good", "--interval", "5second")
+    assert code == 0 and "good has ended: `lit stream start 'good'` lets it run" in out
     code, out, _ = lit(tmp_path, kafka, "adapters", "websocket")
     assert code == 0 and "number > 0" in out
 

@@ -21,8 +21,9 @@ from lit.cli import app
 from lit.streams import topics
 from lit.streams.clients import partitions_of
 from lit.streams.errors import LitError
+from lit.streams.live import stream_path
 from lit.streams.store_open import open_store
-from lit.streams.workspace import Workspace
+from lit.streams.workspace import Workspace, removal_of
 from tests.feeds import FIELDS, add_stream, provider, running, trade, until
 from tests.training import add_item
 
@@ -115,6 +116,38 @@ def test_what_runs_follows_from_the_files(client: TestClient, services: Services
     assert client.post(f"{BASE}/streams/out/steer", json={"paused": True}).status_code == 400
     assert "noon" in client.post(f"{BASE}/streams/feed/steer", json={"seek": "noon"}).json()["detail"]
     assert client.post(f"{BASE}/streams/none/stop").status_code == 404
+
+    path = services.data / TEAM / "preview" / "told.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])  # half written, or an editor's mistake: what runs goes on
+    assert "deployment.told" in names()
+    (told,) = (one for one in client.get(f"{BASE}/deployments").json() if one["name"] == "told")
+    assert told["models"] == ["m"] and "the change is not in effect: told.json is not" in told["last_error"]
+    path.write_bytes(whole)
+    assert client.get(f"{BASE}/deployments/told").json()["last_error"] is None
+
+
+def test_nobody_works_for_a_stream_that_was_removed_and_its_topics_are_no_others(
+    client: TestClient, services: Services, kafka: str, tmp_path: Path
+) -> None:
+    base, body = "/api/teams/removing", {"adapter": {"name": "replay"}, "parameters": {"paths": ["a.csv.gz"]}}
+    assert client.put(f"{base}/streams/w x", json=body).status_code == 200
+    topics.create_topics(kafka, topics.ticks("removing", "w x"))
+    services.broker.forget()
+
+    def names() -> list[str]:
+        return [spec.name for spec in desired_workers(services) if spec.name.startswith("removing/")]
+
+    assert names() == ["removing/stream.w x", "removing/bars.w x", "removing/sink.w x"]
+    twin = client.put(f"{base}/streams/w_x", json=body)
+    assert twin.status_code == 400 and "'w_x' would have the topics of 'w x'" in twin.json()["detail"]
+    assert client.delete(f"{base}/streams/w x").status_code == 204
+    assert names() == [] and client.get(f"{base}/streams").json() == []
+    assert client.put(f"{base}/streams/w_x", json=body).status_code == 400
+    assert client.put(f"{base}/streams/w x", json=body).status_code == 200 and len(names()) == 3
+    client.delete(f"{base}/streams/w x")
+    removal_of(stream_path(Workspace(tmp_path, "removing"), "w x")).unlink()  # as `lit replay` into it does
+    assert names() == ["removing/bars.w_x", "removing/sink.w_x"]
 
 
 async def test_health_and_gaps_are_shown(client: TestClient, services: Services, kafka: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lit.api.schemas import (
 from lit.api.services import Services
 from lit.features.schema import load_schema
 from lit.streams import stream_files
-from lit.streams.live import Stream, save_stream
+from lit.streams.live import Stream, remove_stream, save_stream
 from lit.streams.live_health import read_health
 from lit.streams.stream_adapters import adapter_kind
 from lit.streams.workspace import Workspace, checked_name
@@ -80,7 +80,10 @@ def router(services: Services) -> APIRouter:
     @routes.put("/streams/{name}")
     @needs(Role.EDITOR)
     def put_stream(
-        team: str, name: str, body: StreamFile, partitions: Annotated[int | None, Query(ge=1)] = None
+        team: str,
+        name: str,
+        body: StreamFile,
+        partitions: Annotated[int | None, Query(ge=1, le=stream_files.MOST_PARTITIONS)] = None,
     ) -> StreamView:
         """Add a stream, or change one; what its adapter's form does not know or lacks is refused.
 
@@ -131,7 +134,8 @@ def router(services: Services) -> APIRouter:
         users = [key for key, deployment in services.deployments(team).items() if deployment.stream == name]
         if users:
             raise ConflictError(f"deployment {users[0]!r} reads stream {name!r}: delete the deployment first")
-        definitions.delete(services.workspace(team), StreamFile, name)
+        workspace = services.workspace(team)
+        remove_stream(workspace, definitions.existing(workspace, StreamFile, name))
         services.workers.wake()
 
     return routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,7 @@ from lit.api.workers import WorkerStatus
 from lit.features.intervals import Interval
 from lit.serving.choice import deploy, promote, withdraw
 from lit.serving.health import drift_by_model
-from lit.serving.opening import Deployment, save_deployment
+from lit.serving.opening import Deployment, remove_deployment, save_deployment
 from lit.serving.score_report import ScoreReports
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
@@ -74,7 +75,8 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     @needs(Role.EDITOR)
     def delete_deployment(team: str, name: str) -> None:
         """Delete a deployment; what it predicted stays in its topics."""
-        definitions.delete(services.workspace(team), DeploymentFile, name)
+        workspace = services.workspace(team)
+        remove_deployment(workspace, definitions.existing(workspace, DeploymentFile, name))
         services.workers.wake()
 
     @routes.post("/{name}/models")
@@ -191,6 +193,11 @@ def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
 
 def _view(services: Services, team: str, name: str, file: DeploymentFile) -> DeploymentView:
     worker = services.status_of(services.server_of(team, name, file))
+    error = worker.last_error if worker else None
+    try:
+        definitions.read(Workspace(services.data, team), DeploymentFile, name)
+    except UserError as problem:
+        error = f"the change is not in effect: {problem}"
     return DeploymentView(
         name=name,
         stream=file.stream,
@@ -201,16 +208,16 @@ def _view(services: Services, team: str, name: str, file: DeploymentFile) -> Dep
         device=file.output.device,
         alerts={rule: value for rule, value in file.alerts.items() if rule != "secret"},
         status=worker.status if worker else "stopped",
-        last_error=worker.last_error if worker else None,
+        last_error=error,
     )
 
 
 def _health(name: str, worker: WorkerStatus | None, watched: Watched | None) -> DeploymentHealth:
     parts = watched.alive(time.time()) if watched else []
-    made: dict[str, int] = {}
+    made, passed = Counter[str](), Counter[str]()
     for part in parts:
-        for model, count in part.predictions.items():
-            made[model] = made.get(model, 0) + count
+        made.update(part.predictions)
+        passed.update(part.passed_over)
     return DeploymentHealth(
         name=name,
         status=worker.status if worker else "stopped",
@@ -220,7 +227,8 @@ def _health(name: str, worker: WorkerStatus | None, watched: Watched | None) -> 
         latency_ms_p50=max((p.latency_ms_p50 for p in parts if p.latency_ms_p50 is not None), default=None),
         latency_ms_p99=max((p.latency_ms_p99 for p in parts if p.latency_ms_p99 is not None), default=None),
         last_prediction=max((p.last_prediction for p in parts if p.last_prediction is not None), default=None),
-        predictions=made,
+        predictions=dict(made),
+        passed_over=dict(passed),
         drift=drift_by_model(parts),
         standing=[StandingAlert(*key) for key in sorted(watched.book.standing)] if watched else [],
         alerts=list(watched.alerts) if watched else [],

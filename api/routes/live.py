@@ -16,7 +16,7 @@ from lit.api.live.hub import Hub
 from lit.api.live.view import StreamView
 from lit.api.services import Services
 from lit.features.intervals import Interval
-from lit.streams.errors import LitError
+from lit.streams.errors import LitError, UserError
 
 #: Whether the caller still may watch is asked again after this time: keys are deleted, sessions end.
 RECHECK_SECONDS = 15.0
@@ -34,7 +34,7 @@ def router(services: Services, hub: Hub) -> APIRouter:
         websocket: WebSocket,
         team: str,
         stream: str,
-        symbol: str,
+        symbol: str = "",
         interval: str = "1minute",
         deployment: str | None = None,
         seq: Annotated[int | None, Query(ge=0)] = None,
@@ -43,6 +43,8 @@ def router(services: Services, hub: Hub) -> APIRouter:
         await websocket.accept()
         try:
             name = str(Interval.parse(interval))
+            if not symbol:
+                raise UserError("name a symbol: ?symbol=…")
             view = await hub.open_any(team, stream, symbol, name, deployment)
         except LitError as error:
             await websocket.send_text(encode(0, "error", detail=str(error)))

@@ -43,8 +43,9 @@ def replay_files(
     from lit.settings import Settings
     from lit.streams import topics
     from lit.streams.broker import kafka
+    from lit.streams.live import stream_path
     from lit.streams.replay import ReplayProgress, plan_files, replay
-    from lit.streams.workspace import Workspace
+    from lit.streams.workspace import Workspace, removal_of
 
     settings, stop, console = Settings(), Event(), Console(stderr=True)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,6 +55,7 @@ def replay_files(
     plan = plan_files(workspace, adapter, files, parameters_of(workspace, adapter, param))
     topic = topics.file_ticks(team, stream)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    removal_of(stream_path(workspace, stream)).unlink(missing_ok=True)  # workers take its ticks again
     with (
         kafka(settings.data, settings.kafka) as bootstrap,
         Progress(*columns, console=console, disable=not console.is_terminal) as bar,

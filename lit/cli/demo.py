@@ -23,11 +23,14 @@ def demo(
     Starts everything on this machine, caches the sample files, builds a dataset, trains a model, deploys it on a day
     that training did not see, and serves the page until Ctrl-C.
     """
+    import signal
+
     from lit.api.server import running
     from lit.demo import prepare, report, watch
     from lit.settings import Settings
 
     settings = Settings()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order, as Ctrl-C does
     with running(settings) as server:
         typer.echo(f"LIT runs at {server.login_url}")
         summary, stream, deployment = prepare(server, settings, typer.echo, epochs)

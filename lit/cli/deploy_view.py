@@ -84,6 +84,8 @@ def show(name: Name, team: Team = "demo", as_json: AsJson = False) -> None:
         typer.echo(f"{model['model']}{'  (shadow)' if model['shadow'] else ''}")
         for what, measures in (("since start", model["since_start"]), ("last 500", model["recent"])):
             typer.echo(f"  {what:<12}{_measures(measures)}")
+        if passed := health["passed_over"].get(model["model"]):
+            typer.echo(f"  predicted nothing at {passed} bars: its features reject them, or lack history for them")
         if model["validation"]:
             typer.echo(f"  {'validation':<12}{_measures(model['validation'])}")
         for line in _drift(health["drift"].get(model["model"], {})):

@@ -9,7 +9,6 @@ import typer
 
 from lit.cli.stream_view import Name, Team, adapters, gaps, list_all, show
 
-_WRITTEN = "{name} is written; a running server follows it"
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", help="parameter=value, as the adapter's form has it; lists and mappings as JSON; repeatable"),
@@ -54,7 +53,9 @@ def new(
     features: Features = None,
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, help="how many workers may share it, on several machines say; stays as it is [default: 1]"),
+        typer.Option(
+            min=1, max=256, help="how many workers may share it, on several machines say; stays as it is [default: 1]"
+        ),
     ] = None,
     team: Team = "demo",
 ) -> None:
@@ -72,7 +73,8 @@ def new(
 
     shown = {"intervals": intervals or (), "features": features or ()}
     streams.create(team, name, adapter, _values(parameters), **shown, partitions=partitions)
-    typer.echo(_WRITTEN.format(name=name))
+    typer.echo(f"{name} is written; a running server follows it")
+    _hint(team, name)
 
 
 def change(
@@ -86,7 +88,8 @@ def change(
     from lit.sdk import streams
 
     streams.change(team, name, _values(parameters), intervals=intervals, features=features)
-    typer.echo(_WRITTEN.format(name=name))
+    typer.echo(f"{name} is written; a running server follows it")
+    _hint(team, name)
 
 
 def start(name: Name, team: Team = "demo") -> None:
@@ -143,6 +146,16 @@ def _steer(team: str, name: str, **wanted: Any) -> None:
     from lit.sdk import streams
 
     streams.steer(team, name, **wanted)
+    _hint(team, name)
+
+
+def _hint(team: str, name: str) -> None:
+    """Say how to start a stream that does not run any more."""
+    from lit.sdk import streams
+
+    health = streams.health(team, name)
+    if health is not None and health.state in ("ended", "failed", "stopped"):
+        typer.echo(f"{name} has {health.state}: `lit stream start {name!r}` lets it run")
 
 
 def _values(texts: list[str] | None) -> dict[str, Any]:

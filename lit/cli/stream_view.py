@@ -157,14 +157,14 @@ def _sentence(stream: Stream, health: Health | None) -> str:
         return "never ran" if stream.enabled else "stopped"
     running = health.state in ("connecting", "live", "waiting", "paused")
     state = "not running" if running and health.stale(time.time()) else health.state
+    error = f" ({health.last_error})" if health.last_error else ""
     if health.ticks == 0 and health.position and health.position.startswith("http"):
-        return f"{state} at {health.position}"
+        return f"{state} at {health.position}{error}"
     lag = f", lag {health.lag_ms:,.0f} ms" if health.lag_ms is not None and state == "live" else ""
-    error = f" ({health.last_error})" if health.last_error and state != "live" else ""
     return (
-        f"{state}{error}: {health.ticks:,} ticks of {health.symbols} symbols{lag}, "
+        f"{state}{'' if state == 'live' else error}: {health.ticks:,} ticks of {health.symbols} symbols{lag}, "
         f"{health.reconnects} reconnects, {health.gaps} gaps, {health.repeats:,} repeats, "
-        f"{sum(health.rejects.values()):,} refused"
+        f"{sum(health.rejects.values()):,} refused since it began"
     )
 
 

@@ -51,7 +51,7 @@ def topics(
 def tail(
     topic: Annotated[str, typer.Argument(help="whole name, or short: bars.replay.1minute")],
     team: Annotated[str | None, typer.Option(help="team of a short name")] = None,
-    count: Annotated[int | None, typer.Option("-n", min=1, help="stop after this many messages")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="stop after this many records")] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="first what is there")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="whole records, one JSON object a line")] = False,
 ) -> None:
@@ -89,8 +89,8 @@ def _follow(bootstrap: str, name: str, kind: str, count: int | None, from_beginn
                 continue
             if message.error():
                 raise FaultError(f"Kafka refused to read {name}: {message.error().str()}")
-            for line in describe(kind, message, whole):
+            for line in describe(kind, message, whole)[: None if count is None else count - shown]:
                 typer.echo(line)
-            shown += 1
+                shown += 1
     finally:
         reader.close()

@@ -207,11 +207,9 @@ def promote(team: str, name: str, model: str) -> Deployment:
 
 def remove(team: str, name: str) -> None:
     """Remove a deployment; what it predicted stays in its topics."""
-    from lit.serving.opening import deployment_path, load_deployment
+    from lit.serving.opening import remove_deployment
 
-    workspace = _workspace(team)
-    load_deployment(workspace, name)
-    deployment_path(workspace, name).unlink()
+    remove_deployment(_workspace(team), name)
 
 
 def restart(team: str, name: str) -> None:

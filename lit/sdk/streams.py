@@ -133,15 +133,13 @@ def steer(team: str, name: str, **wanted: Any) -> None:
 def remove(team: str, name: str) -> None:
     """Remove a stream; its topics stay. Raises `UserError` if there is none, or a deployment reads it."""
     from lit.sdk.published import stream_of
-    from lit.streams.live import load_stream, stream_path
+    from lit.streams.live import remove_stream
 
     workspace = _workspace(team)
-    if not stream_path(workspace, name).exists():
-        load_stream(workspace, name)  # says which there are
     for path in workspace.path("preview").glob("*.json"):
         if stream_of(path) == name:
             raise UserError(f"deployment {path.stem!r} reads stream {name!r}: remove the deployment first")
-    stream_path(workspace, name).unlink()
+    remove_stream(workspace, name)
 
 
 def health(team: str, name: str) -> Health | None:
@@ -281,6 +279,8 @@ def _check_count(count: int) -> None:
 def _stored(stores: Stores, team: str, stream: str, symbol: str) -> int:
     """Return how many ticks of a symbol are stored."""
     known = {segment.symbol: segment.count for segment in stores.team(team).segments(stream)}
+    if not known and stream not in streams(team):
+        raise UserError(f"team {team!r} has no stream {stream!r} (there are: {', '.join(streams(team)) or 'none yet'})")
     if symbol not in known:
         has = ", ".join(sorted(known)) or "none yet"
         raise UserError(f"stream {stream!r} of team {team!r} has no stored ticks of {symbol!r} (it has: {has})")

@@ -1,5 +1,12 @@
 import { api } from "./api/client";
 
+let refused = false;
+
+/** Whether the address had a token that was refused: the login page says so, and asks for another one. */
+export function tokenRefused(): boolean {
+  return refused;
+}
+
 /** Log in with the token of the address bar, if there is one, and remove it from there. */
 export async function takeToken(): Promise<void> {
   const url = new URL(window.location.href);
@@ -7,6 +14,7 @@ export async function takeToken(): Promise<void> {
   if (token === null) return;
   url.searchParams.delete("token");
   window.history.replaceState(null, "", url);
-  // A refused token ends at the login page, which asks for another one.
-  await api.login(token).catch(() => undefined);
+  await api.login(token).catch(() => {
+    refused = true;
+  });
 }

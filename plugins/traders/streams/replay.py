@@ -9,7 +9,7 @@ paths : texts
     Files in the order of their time, absolute or within the team's raw folder.
 adapter : text, default refinitiv
     Source adapter that reads them.
-speed : number >= 0, default 1
+speed : number >= 0 <= 1000000, default 1
     Seconds of the market a second; 0: as fast as possible.
 start : text, optional
     ISO time with zone; what is before it goes out at once and warms up what follows.

@@ -5,7 +5,7 @@ predict when they are asked, from inputs that the caller gives or from the lates
 
 Parameters
 ----------
-port : integer >= 1, default 12345
+port : integer >= 1 <= 65535, default 12345
     Port to listen on.
 api_keys : secrets, optional
     Who has one of these may ask (header X-API-Key); env:NAME takes one from the environment. Without any, only

@@ -5038,8 +5038,9 @@ export interface components {
          *
          *     `last_error` is what its process, or the change that did not take over from it, said last; `lag` counts messages of
          *     ticks that wait (null while nobody tells); latencies are of the worst partition, from the arrival of the ticks that
-         *     close a bar to publishing; `drift` is model, `feature.column` and population stability index; `alerts` are those
-         *     since the server started, oldest first.
+         *     close a bar to publishing; `passed_over` counts bars at which a model's features rejected the sample, or lacked
+         *     history, since its worker started; `drift` is model, `feature.column` and population stability index; `alerts` are
+         *     those since the server started, oldest first.
          */
         DeploymentHealth: {
             name: string;
@@ -5050,6 +5051,9 @@ export interface components {
             latency_ms_p99: number | null;
             last_prediction: string | null;
             predictions: {
+                [key: string]: number;
+            };
+            passed_over: {
                 [key: string]: number;
             };
             drift: {

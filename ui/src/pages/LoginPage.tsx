@@ -4,13 +4,16 @@ import { type FormEvent, useState } from "react";
 import { ApiError, api } from "../api/client";
 import { queryClient } from "../api/queries";
 import { Logo } from "../parts/Logo";
+import { tokenRefused } from "../session";
+
+const REFUSED = "The token in the address was refused.";
 
 export function LoginPage() {
   const { to } = useSearch({ from: "/login" });
   const navigate = useNavigate();
   const [token, setToken] = useState("");
   const [busy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<string | null>(null);
+  const [failure, setFailure] = useState<string | null>(() => (tokenRefused() ? REFUSED : null));
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
