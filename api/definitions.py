@@ -1,4 +1,4 @@
-"""Streams and deployments as files of a team: and how they are read; the files are the record."""
+"""Streams and deployments as files of a team, and how they are read: the files are the record."""
 
 from __future__ import annotations
 

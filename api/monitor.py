@@ -43,11 +43,14 @@ STALE_SECONDS = 30.0
 
 @dataclass
 class Watched:
-    """A deployment as the monitor knows it."""
+    """A deployment as the monitor knows it.
+
+    One that is served `on_request`, by an output stream, publishes nothing, so it is never silent.
+    """
 
     team: str
     file: Deployment
-    worker: str
+    on_request: bool
     book: AlertBook
     reports: ScoreReports = field(default_factory=ScoreReports)
     health: dict[int, Health] = field(default_factory=dict)
@@ -58,11 +61,6 @@ class Watched:
     counts: bool = False
     complaint: str | None = None
     process: tuple[str, int | None] | None = None
-
-    @property
-    def on_request(self) -> bool:
-        """Whether an output stream serves it: it predicts when asked, publishes nothing, and is never silent."""
-        return self.worker != f"{self.team}/deployment.{self.file.name}"
 
     def alive(self, now: float) -> list[Health]:
         """Return what partitions told of late; `now` in seconds since the epoch."""
@@ -177,21 +175,22 @@ class Monitor:
     def _look(self) -> None:
         """Follow deployments that are new, as far as their topics are there; forget those that are gone."""
         standing = self._standing()
-        found: dict[tuple[str, str], tuple[Deployment, str]] = {}
+        found: dict[tuple[str, str], tuple[Deployment, bool]] = {}
         for team in self._services.teams():
+            outputs = self._services.outputs(team)
             for name, file in self._services.deployments(team).items():
-                found[team, name] = file.opened(), self._services.server_of(team, name, file)
+                found[team, name] = file.opened(), file.stream in outputs
         known = None
         with self._lock:
             for key in [key for key in self._watched if key not in found]:
                 del self._watched[key]
                 self._forget(key)
-            for key, (opened, worker) in found.items():
+            for key, (opened, on_request) in found.items():
                 if key in self._watched:
-                    self._watched[key].file, self._watched[key].worker = opened, worker
+                    self._watched[key].file, self._watched[key].on_request = opened, on_request
                 else:
                     book = AlertBook(key[1], standing.get("/".join(key)))
-                    self._watched[key] = Watched(key[0], opened, worker, book)
+                    self._watched[key] = Watched(key[0], opened, on_request, book)
         for key in found:
             wanted = [name for name in _topics_of(*key) if name not in self._topics]
             if wanted and known is None:
@@ -253,7 +252,8 @@ class Monitor:
 
     def _tell_status(self, watched: Watched) -> None:
         """Publish what became of a deployment's process, when it is something else than before."""
-        status = self._services.status_of(watched.worker)
+        name = f"stream.{watched.file.stream}" if watched.on_request else f"deployment.{watched.file.name}"
+        status = self._services.status_of(f"{watched.team}/{name}")
         now = (status.status, status.pid) if status is not None else ("stopped", None)
         if now != watched.process:
             watched.process = now

@@ -169,10 +169,15 @@ class Services:
 
     def server_of(self, team: str, deployment: str, file: DeploymentFile) -> str:
         """Return the name of the worker that serves a deployment: its own, or on an output the stream's."""
-        stream = definitions.read_all(Workspace(self.data, team), StreamFile).get(file.stream)
-        if stream is not None and adapter_kind(Workspace(self.data, team), stream.adapter.name) == "output":
+        if file.stream in self.outputs(team):
             return f"{team}/stream.{file.stream}"
         return f"{team}/deployment.{deployment}"
+
+    def outputs(self, team: str) -> set[str]:
+        """Return a team's streams that predict on request."""
+        workspace = Workspace(self.data, team)
+        files = definitions.read_all(workspace, StreamFile).items()
+        return {name for name, file in files if adapter_kind(workspace, file.adapter.name) == "output"}
 
     def status_of(self, worker: str) -> WorkerStatus | None:
         """Return the status of a worker by name."""

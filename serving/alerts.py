@@ -68,9 +68,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             rules = msgspec.convert(raw, cls)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(cls))
-            raise UserError(
-                f"alerts {raw} do not fit: {error} (there are: {known}; numbers but for the last three)"
-            ) from None
+            name = str(error).rpartition("$.")[2].strip("`")
+            if name in _NAMES:
+                raise UserError(f"alert {name} is {raw[name]!r}: give a number") from None
+            raise UserError(f"alerts do not fit: {error} (there are: {known})") from None
         for name in _NAMES:
             value = getattr(rules, name)
             if value is not None and not value > 0:

@@ -19,6 +19,7 @@ from lit.streams.stream_adapters import adapter_kind, known_stream_adapters, rea
 from lit.streams.tick import from_iso
 from lit.streams.workspace import Workspace
 
+#: More than workers will share, and no more than a broker creates at once.
 MOST_PARTITIONS = 256
 #: Parameters by which a running stream is steered, where its adapter has them.
 STEERED = ("paused", "speed", "seek", "loop")

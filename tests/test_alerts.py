@@ -77,6 +77,7 @@ def test_wrong_rules_are_refused_in_a_sentence() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"drifts": 1}, "drifts"),
         ({"lag": -1}, "lag"),
+        ({"drift": "abc"}, "alert drift is 'abc': give a number"),
         ({"accuracy": 55}, "accuracy is 55: it is a share"),
         ({"scores": 1000}, "scores is 1000: give a number from 1 to 500"),
         ({"calendar": "NOPE"}, "'NOPE' has no calendar"),
@@ -108,7 +109,7 @@ NIGHT, MORNING = from_iso("2024-03-05T13:00:00Z") / 1e9, from_iso("2024-03-05T14
 
 def watched(alerts: dict[str, Any], models: list[str]) -> Watched:
     file = Deployment("up", "tape", Output(models=models), alerts=alerts)
-    return Watched("t", file, "t/deployment.up", AlertBook("up"), since=NIGHT)
+    return Watched("t", file, False, AlertBook("up"), since=NIGHT)
 
 
 def test_silence_begins_with_the_session_and_with_the_first_model() -> None:
@@ -144,7 +145,7 @@ def test_lag_that_stands_does_not_end_because_the_worker_died() -> None:
 
 def test_a_deployment_that_predicts_on_request_is_never_silent() -> None:
     one = watched({"silence": 60}, ["m"])
-    one.worker = "t/stream.out"
+    one.on_request = True
     assert one.facts(NIGHT + 5000).silent_seconds is None
 
 

@@ -53,9 +53,7 @@ def new(
     features: Features = None,
     partitions: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=256, help="how many workers may share it, on several machines say; stays as it is [default: 1]"
-        ),
+        typer.Option(min=1, help="how many workers may share it, on several machines say; stays as it is [default: 1]"),
     ] = None,
     team: Team = "demo",
 ) -> None:
