@@ -66,15 +66,7 @@ def save_stream(workspace: Workspace, name: str, stream: Stream) -> Path:
 
 
 def remove_stream(workspace: Workspace, name: str) -> None:
-    """Remove a stream's file; its topics stay, and nobody works on them any more.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """Remove a stream's file, if it has one; its topics stay, and nobody works on them any more."""
     path = stream_path(workspace, name)
-    if not path.exists():
-        load_stream(workspace, name)  # says which there are
     write_file(removal_of(path), b"")
-    path.unlink()
+    path.unlink(missing_ok=True)

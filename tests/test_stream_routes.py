@@ -148,6 +148,8 @@ def test_nobody_works_for_a_stream_that_was_removed_and_its_topics_are_no_others
     client.delete(f"{base}/streams/w x")
     removal_of(stream_path(Workspace(tmp_path, "removing"), "w x")).unlink()  # as `lit replay` into it does
     assert names() == ["removing/bars.w_x", "removing/sink.w_x"]
+    assert client.delete(f"{base}/streams/w_x").status_code == 204 and names() == []  # a topic alone may rest too
+    assert client.delete(f"{base}/streams/w_x").status_code == 404
 
 
 async def test_health_and_gaps_are_shown(client: TestClient, services: Services, kafka: str, tmp_path: Path) -> None:

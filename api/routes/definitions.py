@@ -135,7 +135,9 @@ def router(services: Services) -> APIRouter:
         if users:
             raise ConflictError(f"deployment {users[0]!r} reads stream {name!r}: delete the deployment first")
         workspace = services.workspace(team)
-        remove_stream(workspace, definitions.existing(workspace, StreamFile, name))
+        if name not in services.streams(team):  # one whose file cannot be read, or none
+            definitions.existing(workspace, StreamFile, name)
+        remove_stream(workspace, name)
         services.workers.wake()
 
     return routes

@@ -86,10 +86,7 @@ def change(
 ) -> None:
     """Change a stream; what is not given stays, an empty text takes a parameter away. A running one follows.
 
-    Raises
-    ------
-    UserError
-        If there is no such stream or schema, or a parameter does not fit.
+    Raises `UserError` if there is no such stream or schema, or a parameter does not fit.
     """
     import msgspec
 
@@ -120,10 +117,7 @@ def stop(team: str, name: str) -> bool:
 def steer(team: str, name: str, **wanted: Any) -> None:
     """Change `paused`, `speed`, `seek` (ISO 8601) or `loop` of a stream whose adapter can, such as replay.
 
-    Raises
-    ------
-    UserError
-        If there is no such stream, or it cannot be steered so.
+    Raises `UserError` if there is no such stream, or it cannot be steered so.
     """
     from lit.streams.stream_files import steer as change_file
 
@@ -131,15 +125,24 @@ def steer(team: str, name: str, **wanted: Any) -> None:
 
 
 def remove(team: str, name: str) -> None:
-    """Remove a stream; its topics stay. Raises `UserError` if there is none, or a deployment reads it."""
+    """Remove a stream; its topics stay. Raises `UserError` if there is none, or a deployment reads it.
+
+    One that is a topic alone, filled by `lit replay` say, is known to a running server only.
+    """
     from lit.sdk.published import stream_of
-    from lit.streams.live import remove_stream
+    from lit.sdk.server import ask, runs
+    from lit.streams.live import load_stream, remove_stream, stream_path
 
     workspace = _workspace(team)
     for path in workspace.path("preview").glob("*.json"):
         if stream_of(path) == name:
             raise UserError(f"deployment {path.stem!r} reads stream {name!r}: remove the deployment first")
-    remove_stream(workspace, name)
+    if stream_path(workspace, name).exists():
+        remove_stream(workspace, name)
+    elif runs():
+        ask("DELETE", f"/teams/{team}/streams/{name}")
+    else:
+        load_stream(workspace, name)  # says which there are
 
 
 def health(team: str, name: str) -> Health | None:
