@@ -80,14 +80,9 @@ class Watched:
         self.counts = counts
         # silence that stands ends by a prediction, not by a restart or the next opening
         heard = max(self.predicted_at, 0.0 if ("silence", "predictions") in self.book.standing else self.since)
-        drift = {
-            f"{model}: {column}": value
-            for model, columns in drift_by_model(alive).items()
-            for column, value in columns.items()
-        }
         latencies = [h.latency_ms_p99 for h in alive if h.latency_ms_p99 is not None]
         return Facts(
-            drift=drift,
+            drift=drift_by_model(alive),
             silent_seconds=now - heard if counts and heard else None,
             lag=float(sum(h.lag for h in alive)) if alive else None,
             latency_ms=max(latencies, default=None),

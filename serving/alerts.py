@@ -96,7 +96,7 @@ def _is_address(text: str) -> bool:
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """A condition that began (`raised`) or ended (`cleared`); `subject` is a model or a model's input column."""
+    """A condition that began (`raised`) or ended (`cleared`); `subject` is a model, `predictions` or `ticks`."""
 
     deployment: str
     rule: str
@@ -114,7 +114,7 @@ class Facts:
     Parameters
     ----------
     drift
-        `model: feature.column` → PSI.
+        Model → `feature.column` → PSI.
     silent_seconds
         Since the last prediction; None while it does not count.
     lag, latency_ms
@@ -125,7 +125,7 @@ class Facts:
         Those that the deployment has; what stood of others is forgotten. None: not known.
     """
 
-    drift: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, dict[str, float]] = field(default_factory=dict)
     silent_seconds: float | None = None
     lag: float | None = None
     latency_ms: float | None = None
@@ -145,6 +145,7 @@ class AlertBook:
         alerts: list[Alert] = []
         seen: set[tuple[str, str]] = set()
         for rule, subject, value, threshold in _values(rules, facts):
+            where = _drifted(facts.drift[subject], threshold) if rule == "drift" else ""
             seen.add((rule, subject))
             below = rule == "accuracy"
             beyond = value < threshold if below else value > threshold
@@ -152,7 +153,7 @@ class AlertBook:
             key = rule, subject
             if beyond and key not in self.standing:
                 self.standing.add(key)
-                alerts.append(self._alert(rule, subject, "raised", value, threshold))
+                alerts.append(self._alert(rule, subject, "raised", value, threshold, where))
             elif back and key in self.standing:
                 self.standing.discard(key)
                 alerts.append(self._alert(rule, subject, "cleared", value, threshold))
@@ -162,10 +163,10 @@ class AlertBook:
         }
         return alerts
 
-    def _alert(self, rule: str, subject: str, status: str, value: float, threshold: float) -> Alert:
+    def _alert(self, rule: str, subject: str, status: str, value: float, threshold: float, where: str = "") -> Alert:
         what = f"{rule} of {subject}"
         side = "below" if rule == "accuracy" else "above"
-        said = f"is {value:.4g}, {side} {threshold:g}" if status == "raised" else f"is back at {value:.4g}"
+        said = f"is {value:.4g}{where}, {side} {threshold:g}" if status == "raised" else f"is back at {value:.4g}"
         return Alert(
             self._deployment, rule, subject, status, value, threshold, f"deployment {self._deployment}: {what} {said}"
         )
@@ -174,11 +175,18 @@ class AlertBook:
 def _is_gone(key: tuple[str, str], models: frozenset[str] | None) -> bool:
     """Whether a condition was about a model that the deployment no longer has."""
     rule, subject = key
-    if models is None or rule not in ("drift", *_OF_SCORES):
-        return False
-    return (subject.partition(": ")[0] if rule == "drift" else subject) not in models
+    return models is not None and rule in ("drift", *_OF_SCORES) and subject not in models
 
 
+def _drifted(columns: dict[str, float], threshold: float) -> str:
+    """Return which input columns have moved away, the furthest first."""
+    beyond = sorted((column for column, value in columns.items() if value > threshold), key=lambda one: -columns[one])
+    more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
+    return f" ({', '.join(beyond[:_NAMED])}{more})"
+
+
+#: Columns that an alert names.
+_NAMED = 3
 _OF_SCORES = ("accuracy", "brier", "rmse")
 _NAMES = ("drift", "silence", "lag", "latency_ms", *_OF_SCORES)
 
@@ -187,7 +195,7 @@ def _values(rules: Rules, facts: Facts) -> list[tuple[str, str, float, float]]:
     """Return (rule, subject, value, threshold) of all that can be judged now."""
     found: list[tuple[str, str, float, float]] = []
     if rules.drift is not None:
-        found += [("drift", column, value, rules.drift) for column, value in facts.drift.items()]
+        found += [("drift", model, max(of.values()), rules.drift) for model, of in facts.drift.items() if of]
     if rules.silence is not None and facts.silent_seconds is not None:
         found.append(("silence", "predictions", facts.silent_seconds, rules.silence))
     if rules.lag is not None and facts.lag is not None:

@@ -5076,7 +5076,7 @@ export interface components {
         };
         /**
          * Alert
-         * @description A condition that began (`raised`) or ended (`cleared`); `subject` is a model or a model's input column.
+         * @description A condition that began (`raised`) or ended (`cleared`); `subject` is a model, `predictions` or `ticks`.
          */
         Alert: {
             deployment: string;
