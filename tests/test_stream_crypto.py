@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
@@ -23,11 +24,14 @@ SYMBOLS = ("BTC/USD", "ETH/USD")
 class Kraken:
     """Two markets; each connection gets a snapshot of the last trades, then new ones, until it is cut off.
 
-    `disorder`: the newer of two trades is sent before the older one; `refusal` is what requests are answered with.
+    `disorder`: the newer of two trades is sent before the older one; `refusal` is what requests are answered with;
+    `mute`: a connection is not cut off, it just says nothing any more, and answers no ping.
     """
 
-    def __init__(self, snapshot: int, lengths: tuple[int, ...], disorder: bool = False, refusal: str = "") -> None:
-        self.disorder, self.refusal, self.asked = disorder, refusal, 0
+    def __init__(
+        self, snapshot: int, lengths: tuple[int, ...], disorder: bool = False, refusal: str = "", mute: bool = False
+    ) -> None:
+        self.disorder, self.refusal, self.mute, self.asked = disorder, refusal, mute, 0
         self.tape: dict[str, list[dict[str, Any]]] = {symbol: [] for symbol in SYMBOLS}
         self._snapshot, self._lengths, self._connections = snapshot, lengths, 0
 
@@ -61,6 +65,8 @@ class Kraken:
             if number == length:
                 for symbol in SYMBOLS * 3:
                     self.trade(symbol)  # happens while nobody is connected
+                if self.mute:
+                    await asyncio.sleep(60)
                 request.transport.abort()  # type: ignore[union-attr]
                 return socket
             if number < 20:
@@ -126,6 +132,17 @@ async def test_each_trade_comes_once_and_what_no_snapshot_brings_back_is_marked(
             ids = [trade["trade_id"] for trade in kraken.tape[symbol]]
             assert numbers(items) == (ids if snapshot else ids[:18] + ids[21:])
             assert [gap.missed for gap in gaps(items)] == ([] if snapshot else [3])
+
+
+async def test_a_connection_that_just_says_nothing_any_more_is_given_up(kafka: str, tmp_path: Path) -> None:
+    workspace, kraken = Workspace(tmp_path, "crypto"), Kraken(50, (5, 10**9), mute=True)
+    async with exchange(kraken) as urls:
+        add_stream(workspace, "mute", "crypto", exchange="kraken", symbols=list(SYMBOLS), urls=urls)
+        async with running(workspace, "mute", kafka) as task:
+            health = await until(workspace, "mute", lambda health: health.reconnects == 1 and health.repeats > 0, task)
+    assert health.gaps == 0
+    for symbol, items in recorded(kafka, "crypto", "mute").items():
+        assert numbers(items) == [trade["trade_id"] for trade in kraken.tape[symbol]][: len(numbers(items))]
 
 
 async def test_an_unknown_exchange_or_market_is_told(kafka: str, tmp_path: Path) -> None:
