@@ -12,6 +12,7 @@ import hashlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -143,9 +144,15 @@ def adapter_kind(workspace: Workspace, name: str) -> str:
     try:
         own = workspace.path("adapters", "streams", f"{checked_name(name, 'adapter')}.py")
         path = own if own.is_file() else shipped_stream_adapters()[name]
-        tree = _tree(path, path.read_bytes())
+        return _kind(path, path.stat().st_mtime_ns)
     except (UserError, KeyError, OSError):
         return "input"
+
+
+@lru_cache(maxsize=256)
+def _kind(path: Path, _stamp: int) -> str:
+    """Return the kind of an adapter's source as of some change of it: it is asked for again and again."""
+    tree = _tree(path, path.read_bytes())
     targets = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
     return "output" if any(isinstance(target, ast.Name) and target.id == "SERVER" for target in targets) else "input"
 
