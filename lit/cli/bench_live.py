@@ -55,7 +55,7 @@ def _show(measured: list[Measured], symbols: int) -> None:
         p50, p99 = (median(getattr(one, quantile) for one in own) for quantile in ("p50", "p99"))
         typer.echo(f"  {shown:<12} p50 {p50:8.1f} ms   p99 {p99:8.1f} ms   of {sum(one.count for one in own):,}")
     missing, lag = (max(getattr(one, what) for one in measured) for what in ("missing", "lag"))
-    typer.echo(f"  bars without a prediction: {missing}; messages that waited at the end: {lag}")
+    typer.echo(f"  bars without a prediction: {missing}; waiting messages, as told last: {lag}")
     for name in first.ratios:
         ratios = [one.ratios[name] for one in measured]
         typer.echo(f"  {name.replace('_', ' '):<48} {median(ratios):<5g} ({min(ratios):g} to {max(ratios):g})")
