@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,22 +33,19 @@ def replay_files(
     Each file is read to its end first, so that none is half-accepted. Stopped or killed, the same command goes on where
     it stopped; run again after its end, it does nothing.
     """
-    from threading import Event
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lit.cli.files import parameters_of
     from lit.settings import Settings
+    from lit.signals import halting
     from lit.streams import topics
     from lit.streams.broker import kafka
     from lit.streams.live import stream_path
     from lit.streams.replay import ReplayProgress, plan_files, replay
     from lit.streams.workspace import Workspace, removal_of
 
-    settings, stop, console = Settings(), Event(), Console(stderr=True)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    settings, console = Settings(), Console(stderr=True)
     pace = _pace(speed, start)
     workspace = Workspace(settings.data, team)
     plan = plan_files(workspace, adapter, files, parameters_of(workspace, adapter, param))
@@ -57,6 +53,7 @@ def replay_files(
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     removal_of(stream_path(workspace, stream)).unlink(missing_ok=True)  # workers take its ticks again
     with (
+        halting() as stop,
         kafka(settings.data, settings.kafka) as bootstrap,
         Progress(*columns, console=console, disable=not console.is_terminal) as bar,
     ):

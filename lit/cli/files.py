@@ -49,8 +49,9 @@ def cache_files(
     A file is read to its end first, so that none is half-accepted; its ticks are counted in the store before it counts
     as cached. Without a running `lit up`, broker and store are opened for as long as this takes.
     """
-    from lit.sdk.data.caching import cache, cache_wish, halting
+    from lit.sdk.data.caching import cache, cache_wish
     from lit.settings import Settings
+    from lit.signals import halting
     from lit.streams import caching
     from lit.streams.errors import UserError
     from lit.streams.sources import adapter_for

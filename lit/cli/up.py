@@ -18,18 +18,15 @@ def up(
 ) -> None:
     """Start broker, store, API, page and workers; Ctrl-C stops all of it in order."""
     import gc
-    import signal
-    from threading import Event
 
     from lit.api.server import running
     from lit.logs import configure
     from lit.settings import Settings
+    from lit.signals import halting
 
-    settings, stop = Settings(), Event()
+    settings = Settings()
     configure(settings)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with running(settings, supervise=workers) as server:
+    with halting() as stop, running(settings, supervise=workers) as server:
         if not server.started_here:
             typer.echo(f"LIT runs already: {server.login_url}")
             return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -114,21 +114,3 @@ def _run(
                 )
             )
     return entries
-
-
-@contextmanager
-def halting() -> Iterator[Event]:
-    """Yield an event that SIGINT and SIGTERM set, in the main thread."""
-    import signal
-    import threading
-
-    halt = Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield halt
-        return
-    before = {number: signal.signal(number, lambda *_: halt.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield halt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
