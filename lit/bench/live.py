@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lit.features.intervals import Interval
+from lit.bench.live_model import INTERVAL, ROWS, bench_model
 from lit.streams import topics
 from lit.streams.clients import consumer, partitions_of, producer
 from lit.streams.codec import Encoded, encode
@@ -28,15 +28,12 @@ from lit.streams.replay_send import Sender
 from lit.streams.tick import tick_block
 
 TEAM, STREAM, NAME = "bench", "live", "live"
-#: Bars of a second give many closes in a short run.
-INTERVAL = Interval.parse("1second")
 #: A feed sends at most so many messages a second; above, ticks of a symbol go together, as live adapters do.
 MESSAGES_A_SECOND = 2000
 #: The broker compiles what it runs often: transactions take half as long after some seconds.
 _WARM_SECONDS = 10.0
 #: What making a message may take, some three times what it does.
 _MAKING_SECONDS = 0.0001
-_ROWS = 20
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -85,39 +82,6 @@ def latency(samples: list[float]) -> Latency:
     """Return quantiles of seconds, in milliseconds."""
     values = np.array(samples or [float("nan")]) * 1000
     return Latency(round(float(np.quantile(values, 0.5)), 3), round(float(np.quantile(values, 0.99)), 3), len(samples))
-
-
-def bench_model() -> Any:
-    """Return a dense model over the last bars, ready to predict, as a deployment would have it."""
-    from lit.features.feature import Feature
-    from lit.features.library import plugin_scripts
-    from lit.features.scripts import load_script
-    from lit.serving.predictions import Model
-    from lit.serving.predictor import Predictor
-    from lit.trainer.asset import FeatureSpec
-    from lit.trainer.backend import load
-
-    _, keras = load()
-    path = next(path for _, path in plugin_scripts() if path.stem == "unit_bar")
-    bars = Feature("bars", load_script(path), {"count": _ROWS, "size": INTERVAL.size, "unit": INTERVAL.unit})
-    given = keras.Input((_ROWS, 8), name="bars")
-    hidden = keras.layers.Dense(64, activation="relu")(keras.layers.Flatten()(given))
-    network = keras.Model([given], keras.layers.Dense(1, activation="sigmoid")(hidden))
-    predictor = Predictor(network, (FeatureSpec("bars", (_ROWS, 8), ()),))
-    predictor.predict_many({"bars": np.zeros((1, _ROWS, 8), np.float32)})
-    return Model("dense", [bars], None, predictor)
-
-
-def model_ms(symbols: int) -> float:
-    """Return the 99th percentile of computing a prediction for all symbols at once, in milliseconds."""
-    predictor = bench_model().predictor
-    inputs = {"bars": np.ones((symbols, _ROWS, 8), np.float32)}
-    samples = []
-    for _ in range(100):
-        began = time.perf_counter()
-        predictor.predict_many(inputs)
-        samples.append(time.perf_counter() - began)
-    return latency(samples).p99
 
 
 def serve(role: str, bootstrap: str) -> None:
@@ -295,7 +259,7 @@ def _feed(bootstrap: str, rate: int, seconds: float, symbols: int, first: dict[s
 def _history(bootstrap: str, symbols: int) -> dict[str, int]:
     """Send a tick a second of the time before, so that features have their bars; return each symbol's next index."""
     sender, topic, now = producer(bootstrap), topics.ticks(TEAM, STREAM).name, time.time_ns()
-    stamps = np.arange(now - 2 * _ROWS * 1_000_000_000, now, 1_000_000_000)
+    stamps = np.arange(now - 2 * ROWS * 1_000_000_000, now, 1_000_000_000)
     first: dict[str, int] = {}
     for number in range(symbols):
         symbol = f"S{number:03}"

@@ -24,7 +24,8 @@ def live(
 
     import msgspec
 
-    from lit.bench.live import measure, model_ms, processes
+    from lit.bench.live import measure, processes
+    from lit.bench.live_model import model_ms
     from lit.streams.broker import kafka
 
     alone = model_ms(symbols)
