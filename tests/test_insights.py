@@ -362,7 +362,7 @@ def test_an_asset_that_is_gone_is_told_with_the_fix(
 def test_insights_over_http(
     workspace: Workspace, processes: InsightProcesses, kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Stage(workspace, kafka, "web", ["line"], MINUTE, FIVE)
+    stage = Stage(workspace, kafka, "web", ["line"], MINUTE, FIVE)
     monkeypatch.setattr("lit.api.app.Insights", lambda data, bootstrap: Insights(data, bootstrap, processes))
     index = bars()[AT].last_index
     with open_store(workspace.data, None) as stores:
@@ -398,6 +398,18 @@ def test_insights_over_http(
 
         assert "no prediction" in call("GET", "web/insights/7/inputs", 404)["detail"]
         call("GET", "none/insights/7/inputs", 404)
+        shadow = topics.predictions(TEAM, "web" + SHADOW)
+        topics.create_topics(kafka, shadow)
+        hidden = msgspec.structs.replace(
+            stage.predict("with flow", bars()[AT]), published_at="2099-01-01T00:00:01.000Z"
+        )
+        send(kafka, shadow.name, hidden.symbol, [encode_json(hidden)])
+        for role, code in (("editor", 200), ("viewer", 404)):
+            _, token = services.keys.create(role, role, [TEAM])
+            bearer = {"Authorization": f"Bearer {token}"}
+            path = f"/api/teams/{TEAM}/deployments/web/insights/{index}/inputs"
+            assert client.get(path, headers=bearer).json()["prediction"]["model"] == "line"
+            assert client.get(f"{path}?model=with flow", headers=bearer).status_code == code
         wrong = {"cells": [{"feature": "bars", "row": 0, "column": "turnover", "value": 0}]}
         assert "no column 'turnover'" in call("POST", f"web/insights/{index}/what-if", 400, wrong)["detail"]
 

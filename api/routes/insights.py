@@ -6,13 +6,13 @@ Models run in processes of their own; the event loop only waits, and a few quest
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from lit.api.auth.roles import Role, needs
 from lit.api.errors import NotFoundError
@@ -31,20 +31,37 @@ Model = Annotated[str | None, Query(description="the vault item; needed where se
 Output = Annotated[int | None, Query(description="which output of the model; left out: the largest")]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Which prediction is asked about; `hidden`: a shadow model's may be meant."""
+
+    team: str
+    deployment: str
+    index: int
+    symbol: str | None
+    model: str | None
+    hidden: bool
+
+
+def asked(request: Request, team: str, name: str, index: int, symbol: Symbol = None, model: Model = None) -> Asked:
+    """Return what a request asks about; shadow models are for editors."""
+    return Asked(team, name, index, symbol, model, request.scope["lit.principal"].may(Role.EDITOR, team))
+
+
+Of = Annotated[Asked, Depends(asked)]
+
+
 def router(services: Services, insights: Insights) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/teams/{team}/deployments/{name}/insights/{index}", tags=["insights"])
     limiter, edits = CapacityLimiter(AT_ONCE), CapacityLimiter(EDITS_AT_ONCE)
 
-    def situation(
-        request: Request, team: str, name: str, index: int, symbol: str | None, model: str | None
-    ) -> Situation:
-        services.workspace(team)
-        if name not in services.deployments(team):
-            raise NotFoundError(f"team {team!r} has no deployment {name!r}")
+    def situation(of: Asked) -> Situation:
+        services.workspace(of.team)
+        if of.deployment not in services.deployments(of.team):
+            raise NotFoundError(f"team {of.team!r} has no deployment {of.deployment!r}")
         try:
-            hidden = request.scope["lit.principal"].may(Role.EDITOR, team)
-            return insights.situation(team, name, index, symbol, model, hidden=hidden)
+            return insights.situation(of.team, of.deployment, of.index, of.symbol, of.model, hidden=of.hidden)
         except MissingPredictionError as error:
             raise NotFoundError(str(error)) from error
 
@@ -53,65 +70,31 @@ def router(services: Services, insights: Insights) -> APIRouter:
 
     @routes.get("/inputs")
     @needs(Role.VIEWER)
-    async def inputs(
-        request: Request, team: str, name: str, index: int, symbol: Symbol = None, model: Model = None
-    ) -> InputsView:
+    async def inputs(of: Of) -> InputsView:
         """Return what the model saw, feature by feature, and whether that is what was predicted from."""
-        return _inputs(await in_turn(partial(situation, request, team, name, index, symbol, model)))
+        return _inputs(await in_turn(lambda: situation(of)))
 
     @routes.get("/impact")
     @needs(Role.VIEWER)
-    async def impact(
-        request: Request,
-        team: str,
-        name: str,
-        index: int,
-        symbol: Symbol = None,
-        model: Model = None,
-        output: Output = None,
-    ) -> ImpactView:
+    async def impact(of: Of, output: Output = None) -> ImpactView:
         """Return saliency and independence of each column and each feature."""
-
-        def work() -> dict[str, Any]:
-            return insights.impact(team, situation(request, team, name, index, symbol, model), output)
-
-        return ImpactView(**await in_turn(work))
+        return ImpactView(**await in_turn(lambda: insights.impact(of.team, situation(of), output)))
 
     @routes.get("/cells")
     @needs(Role.VIEWER)
-    async def cells(
-        request: Request,
-        team: str,
-        name: str,
-        index: int,
-        symbol: Symbol = None,
-        model: Model = None,
-        output: Output = None,
-    ) -> CellsView:
+    async def cells(of: Of, output: Output = None) -> CellsView:
         """Return the cells of the inputs that the prediction hangs on most."""
-
-        def work() -> dict[str, Any]:
-            return insights.influences(team, situation(request, team, name, index, symbol, model), output)
-
-        return CellsView(**await in_turn(work))
+        return CellsView(**await in_turn(lambda: insights.influences(of.team, situation(of), output)))
 
     @routes.post("/what-if")
     @needs(Role.VIEWER)
-    async def what_if(
-        request: Request,
-        team: str,
-        name: str,
-        index: int,
-        body: WhatIf,
-        symbol: Symbol = None,
-        model: Model = None,
-    ) -> WhatIfView:
+    async def what_if(of: Of, body: WhatIf) -> WhatIfView:
         """Predict edited inputs."""
 
         def work() -> dict[str, Any]:
-            found = situation(request, team, name, index, symbol, model)
+            found = situation(of)
             changes = [(found.cell(one.feature, one.row, one.column), one.value) for one in body.cells]
-            return insights.what_if(team, found, changes, body.output)
+            return insights.what_if(of.team, found, changes, body.output)
 
         return WhatIfView(**await in_turn(work, edits))
 

@@ -6989,12 +6989,12 @@ export interface operations {
     impact_api_teams__team__deployments__name__insights__index__impact_get: {
         parameters: {
             query?: {
+                /** @description which output of the model; left out: the largest */
+                output?: number | null;
                 /** @description needed where several symbols have a prediction at this index */
                 symbol?: string | null;
                 /** @description the vault item; needed where several models predicted */
                 model?: string | null;
-                /** @description which output of the model; left out: the largest */
-                output?: number | null;
             };
             header?: never;
             path: {
@@ -7029,12 +7029,12 @@ export interface operations {
     cells_api_teams__team__deployments__name__insights__index__cells_get: {
         parameters: {
             query?: {
+                /** @description which output of the model; left out: the largest */
+                output?: number | null;
                 /** @description needed where several symbols have a prediction at this index */
                 symbol?: string | null;
                 /** @description the vault item; needed where several models predicted */
                 model?: string | null;
-                /** @description which output of the model; left out: the largest */
-                output?: number | null;
             };
             header?: never;
             path: {
