@@ -60,24 +60,17 @@ def read(workspace: Workspace, kind: type[M], name: str) -> M:
     try:
         return kind.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}") from error
+        raise _missing(workspace, kind, name) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise UserError(f"{path.name} is not a {_FOLDERS[kind][1]}: {where}: {first['msg']}") from error
 
 
-def existing(workspace: Workspace, kind: type[BaseModel], name: str) -> str:
-    """Return the name of a definition that there is, readable or not.
-
-    Raises
-    ------
-    NotFoundError
-        If there is none.
-    """
+def require(workspace: Workspace, kind: type[BaseModel], name: str) -> None:
+    """Raise `NotFoundError` if there is no definition of that name, readable or not."""
     if not _path(workspace, kind, name).exists():
-        raise NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}")
-    return name
+        raise _missing(workspace, kind, name)
 
 
 def intervals_of(stream: str, file: StreamFile | None, deployments: dict[str, DeploymentFile]) -> list[str]:
@@ -98,6 +91,10 @@ def _path(workspace: Workspace, kind: type[BaseModel], name: str) -> Path:
     folder, what = _FOLDERS[kind]
     checked_name(name, what)
     return workspace.path(folder, f"{name}.json")
+
+
+def _missing(workspace: Workspace, kind: type[BaseModel], name: str) -> NotFoundError:
+    return NotFoundError(f"team {workspace.team!r} has no {_FOLDERS[kind][1]} {name!r}")
 
 
 def _usable(name: str) -> bool:

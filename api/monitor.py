@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from lit.api.services import Services
+from lit.api.services import Services, server_name
 from lit.serving.alerts import Alert, AlertBook, Facts, Rules
 from lit.serving.config import SHADOW
 from lit.serving.health import Health, drift_by_model
@@ -247,8 +247,8 @@ class Monitor:
 
     def _tell_status(self, watched: Watched) -> None:
         """Publish what became of a deployment's process, when it is something else than before."""
-        name = f"stream.{watched.file.stream}" if watched.on_request else f"deployment.{watched.file.name}"
-        status = self._services.status_of(f"{watched.team}/{name}")
+        worker = server_name(watched.team, watched.file.name, watched.file.stream, watched.on_request)
+        status = self._services.status_of(worker)
         now = (status.status, status.pid) if status is not None else ("stopped", None)
         if now != watched.process:
             watched.process = now

@@ -169,9 +169,7 @@ class Services:
 
     def server_of(self, team: str, deployment: str, file: DeploymentFile) -> str:
         """Return the name of the worker that serves a deployment: its own, or on an output the stream's."""
-        if file.stream in self.outputs(team):
-            return f"{team}/stream.{file.stream}"
-        return f"{team}/deployment.{deployment}"
+        return server_name(team, deployment, file.stream, file.stream in self.outputs(team))
 
     def outputs(self, team: str) -> set[str]:
         """Return a team's streams that predict on request."""
@@ -182,3 +180,8 @@ class Services:
     def status_of(self, worker: str) -> WorkerStatus | None:
         """Return the status of a worker by name."""
         return next((status for status in self.workers.statuses() if status.name == worker), None)
+
+
+def server_name(team: str, deployment: str, stream: str, on_request: bool) -> str:
+    """Return the name of the worker that serves a deployment; `on_request`: its stream is an output."""
+    return f"{team}/stream.{stream}" if on_request else f"{team}/deployment.{deployment}"

@@ -145,7 +145,6 @@ class AlertBook:
         alerts: list[Alert] = []
         seen: set[tuple[str, str]] = set()
         for rule, subject, value, threshold in _values(rules, facts):
-            where = _drifted(facts.drift[subject], threshold) if rule == "drift" else ""
             seen.add((rule, subject))
             below = rule == "accuracy"
             beyond = value < threshold if below else value > threshold
@@ -153,6 +152,7 @@ class AlertBook:
             key = rule, subject
             if beyond and key not in self.standing:
                 self.standing.add(key)
+                where = _drifted(facts.drift[subject], threshold) if rule == "drift" else ""
                 alerts.append(self._alert(rule, subject, "raised", value, threshold, where))
             elif back and key in self.standing:
                 self.standing.discard(key)

@@ -121,13 +121,11 @@ def remove_deployment(workspace: Workspace, name: str) -> None:
         If there is none.
     """
     path = deployment_path(workspace, name)
-    if path.exists():
-        with contextlib.suppress(UserError):  # a file that is none may go too
-            deployment = load_deployment(workspace, name)
-            write_file(removal_of(path), msgspec.json.encode(_Bars(deployment.stream, deployment.parameters.interval)))
-        path.unlink()
-    else:
+    if not path.exists():
         load_deployment(workspace, name)  # says which there are
+    with contextlib.suppress(UserError):  # a file that is none may go too
+        write_file(removal_of(path), msgspec.json.encode(_Bars.of(load_deployment(workspace, name))))
+    path.unlink()
 
 
 class _Bars(msgspec.Struct, frozen=True):
@@ -136,13 +134,17 @@ class _Bars(msgspec.Struct, frozen=True):
     stream: str
     interval: str
 
+    @classmethod
+    def of(cls, deployment: Deployment) -> _Bars:
+        return cls(deployment.stream, deployment.parameters.interval)
+
 
 def _check_bars(removal: Path, deployment: Deployment) -> None:
     """Refuse the name of a deployment that was removed for other bars than it predicted at."""
     if not removal.exists():
         return
     before = msgspec.json.decode(removal.read_bytes(), type=_Bars)
-    wanted = _Bars(deployment.stream, deployment.parameters.interval)
+    wanted = _Bars.of(deployment)
     if before != wanted:
         raise UserError(
             f"an earlier deployment {deployment.name!r} predicted at bars of {before.interval} of {before.stream!r}, "

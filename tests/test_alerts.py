@@ -231,6 +231,12 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
     folder.mkdir(parents=True)
     topics.create_topics(kafka, topics.ticks(team, "tape"), topics.state(team, "deployment", "up"))
     topics.create_topics(kafka, *(topics.scores(team, name) for name in ("up", "up" + SHADOW)))
+
+    def publish(model: str, name: str, ordinal: int, p: float, came: float) -> None:
+        start = iso(ordinal * 60 * 10**9)
+        row = Score("up", model, "A", "1minute", start, ordinal, [p], "", ordinal, "", 1.0, [came])
+        sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
+
     with receiver(refusals=0) as (address, posts), open_store(tmp_path, None) as stores:
         rules = {"accuracy": 0.4, "scores": 20, "drift": 0.25, "webhook": address, "secret": "hidden"}
         file = {"name": "up", "stream": "tape", "output": {"models": ["old"], "shadow": ["new"]}, "alerts": rules}
@@ -248,22 +254,8 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             for ordinal in range(60):
                 came = float(ordinal % 2)
                 for model, name, p in (("old", "up", 1 - came), ("new", "up" + SHADOW, 0.2 + 0.6 * came)):
-                    row = Score(
-                        "up",
-                        model,
-                        "A",
-                        "1minute",
-                        iso(ordinal * 60 * 10**9),
-                        ordinal,
-                        [p],
-                        "",
-                        ordinal,
-                        "",
-                        1.0,
-                        [came],
-                    )
                     for _ in range(1 + ordinal % 2):  # some are there twice
-                        sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
+                        publish(model, name, ordinal, p, came)
             moved = {"old": {"bars.close": Shift([100, 100], [95, 25], 120)}}
             health = Health("up", 0, iso_ms(time.time_ns()), 9, 2, {"old": 60}, 3.0, 9.0, None, moved)
             sender.produce(topics.state(team, "deployment", "up").name, encode_json(health), HEALTH, partition=0)
@@ -307,23 +299,8 @@ def test_the_server_reports_compares_and_alerts_and_a_viewer_sees_no_secret(kafk
             # since then they have scores in each other's topic: older and newer ones are read in no order
             for model, name, ordinals in (("new", "up", range(60, 70)), ("old", "up" + SHADOW, range(60, 65))):
                 for ordinal in ordinals:
-                    row = Score(
-                        "up",
-                        model,
-                        "A",
-                        "1minute",
-                        iso(ordinal * 60 * 10**9),
-                        ordinal,
-                        [0.5],
-                        "",
-                        ordinal,
-                        "",
-                        1.0,
-                        [0.0],
-                    )
-                    sender.produce(topics.scores(team, name).name, encode_json(row), b"A", partition=0)
-            late = Score("up", "new", "A", "1minute", iso(70 * 60 * 10**9), 70, [0.5], "", 70, "", 1.0, [0.0])
-            sender.produce(topics.scores(team, "up" + SHADOW).name, encode_json(late), b"A", partition=0)
+                    publish(model, name, ordinal, 0.5, 0.0)
+            publish("new", "up" + SHADOW, 70, 0.5, 0.0)
             assert sender.flush(30) == 0
             until(lambda: [m["since_start"]["scored"] for m in report()["models"]] == [71, 65], report)
             assert client.put("/up", json={**file, "parameters": {"interval": "5minute"}}).status_code == 409

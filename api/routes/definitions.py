@@ -136,7 +136,7 @@ def router(services: Services) -> APIRouter:
             raise ConflictError(f"deployment {users[0]!r} reads stream {name!r}: delete the deployment first")
         workspace = services.workspace(team)
         if name not in services.streams(team):  # one whose file cannot be read, or none
-            definitions.existing(workspace, StreamFile, name)
+            definitions.require(workspace, StreamFile, name)
         remove_stream(workspace, name)
         services.workers.wake()
 

@@ -45,8 +45,11 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     @needs(Role.VIEWER)
     def deployments(team: str) -> list[DeploymentView]:
         """Return the team's deployments."""
-        services.workspace(team)
-        return [_view(services, team, name, file) for name, file in services.deployments(team).items()]
+        workspace = services.workspace(team)
+        return [
+            _view(services, team, name, file, _problem(workspace, name))
+            for name, file in services.deployments(team).items()
+        ]
 
     @routes.get("/{name}")
     @needs(Role.VIEWER)
@@ -76,7 +79,8 @@ def router(services: Services, monitor: Monitor) -> APIRouter:
     def delete_deployment(team: str, name: str) -> None:
         """Delete a deployment; what it predicted stays in its topics."""
         workspace = services.workspace(team)
-        remove_deployment(workspace, definitions.existing(workspace, DeploymentFile, name))
+        definitions.require(workspace, DeploymentFile, name)
+        remove_deployment(workspace, name)
         services.workers.wake()
 
     @routes.post("/{name}/models")
@@ -191,13 +195,17 @@ def _keep_secret(before: DeploymentFile | None, after: DeploymentFile) -> None:
         after.alerts["secret"] = before.alerts["secret"]
 
 
-def _view(services: Services, team: str, name: str, file: DeploymentFile) -> DeploymentView:
-    worker = services.status_of(services.server_of(team, name, file))
-    error = worker.last_error if worker else None
+def _problem(workspace: Workspace, name: str) -> str | None:
+    """Return why a deployment's file is not what runs, if it cannot be read any more."""
     try:
-        definitions.read(Workspace(services.data, team), DeploymentFile, name)
+        definitions.read(workspace, DeploymentFile, name)
     except UserError as problem:
-        error = f"the change is not in effect: {problem}"
+        return f"the change is not in effect: {problem}"
+    return None
+
+
+def _view(services: Services, team: str, name: str, file: DeploymentFile, problem: str | None = None) -> DeploymentView:
+    worker = services.status_of(services.server_of(team, name, file))
     return DeploymentView(
         name=name,
         stream=file.stream,
@@ -208,7 +216,7 @@ def _view(services: Services, team: str, name: str, file: DeploymentFile) -> Dep
         device=file.output.device,
         alerts={rule: value for rule, value in file.alerts.items() if rule != "secret"},
         status=worker.status if worker else "stopped",
-        last_error=error,
+        last_error=problem or (worker.last_error if worker else None),
     )
 
 

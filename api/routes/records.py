@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from lit.api.auth.roles import Role, needs
@@ -29,6 +30,19 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 Limit = Annotated[int, Query(ge=1, le=5000)]
 Before = Annotated[int | None, Query(ge=0)]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of a deployment's predictions or scores."""
+
+    symbol: str | None = None
+    limit: Limit = SHOWN
+    before: Before = None
+    before_index: Before = None
+
+
+Of = Annotated[Wanted, Depends()]
 
 
 def router(services: Services, hub: Hub) -> APIRouter:
@@ -86,55 +100,34 @@ def router(services: Services, hub: Hub) -> APIRouter:
 
     @routes.get("/deployments/{name}/predictions", responses=answers(Predictions))
     @needs(Role.VIEWER)
-    async def predictions(
-        team: str,
-        name: str,
-        symbol: str | None = None,
-        limit: Limit = SHOWN,
-        before: Before = None,
-        before_index: Before = None,
-    ) -> Response:
+    async def predictions(team: str, name: str, of: Of) -> Response:
         """Return predictions, oldest first: the newest, or of a symbol those at bars before an ordinal or a tick."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
-        return _json(Predictions(_last(view.predictions, name, symbol, limit, before, before_index)))
+        return _json(Predictions(_last(view.predictions, name, of)))
 
     @routes.get("/deployments/{name}/scores", responses=answers(Scores))
     @needs(Role.VIEWER)
-    async def scores(
-        team: str,
-        name: str,
-        symbol: str | None = None,
-        limit: Limit = SHOWN,
-        before: Before = None,
-        before_index: Before = None,
-    ) -> Response:
+    async def scores(team: str, name: str, of: Of) -> Response:
         """Return scores as predictions are, and how each model has done on each symbol and on all."""
         view = await hub.open(team, await _stream_of(services, team, name), None, name)
         book = view.books.get(name)
         summaries: list[Summary] = book.summaries() if book else []
-        summary = [one for one in summaries if symbol in (None, one.symbol)]
-        return _json(Scores(_last(view.scores, name, symbol, limit, before, before_index), summary))
+        summary = [one for one in summaries if of.symbol in (None, one.symbol)]
+        return _json(Scores(_last(view.scores, name, of), summary))
 
     return routes
 
 
-def _last(
-    kept: Mapping[tuple[str, str], Iterable[Said]],
-    deployment: str,
-    symbol: str | None,
-    limit: int,
-    before: int | None,
-    before_index: int | None,
-) -> list[Said]:
+def _last(kept: Mapping[tuple[str, str], Iterable[Said]], deployment: str, of: Wanted) -> list[Said]:
     """Return the last of what a deployment said: of a symbol by its bars, of all symbols by when it was said."""
-    if symbol is not None:
-        most, until = (math.inf if bound is None else bound for bound in (before, before_index))
-        said = [item for item in kept.get((deployment, symbol), ()) if item.ordinal < most and item.index < until]
-        return sorted(said, key=lambda item: item.ordinal)[-limit:]
-    if before is not None or before_index is not None:
+    if of.symbol is not None:
+        most, until = (math.inf if bound is None else bound for bound in (of.before, of.before_index))
+        said = [item for item in kept.get((deployment, of.symbol), ()) if item.ordinal < most and item.index < until]
+        return sorted(said, key=lambda item: item.ordinal)[-of.limit :]
+    if of.before is not None or of.before_index is not None:
         raise UserError("`before` and `before_index` are of a symbol's bars and ticks: name the symbol too")
     said = [item for (name, _), items in kept.items() if name == deployment for item in items]
-    return sorted(said, key=lambda item: item.published_at)[-limit:]
+    return sorted(said, key=lambda item: item.published_at)[-of.limit :]
 
 
 async def _stream_of(services: Services, team: str, deployment: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lit.sdk.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.streams.file_check import FileCheck
 
@@ -31,11 +33,9 @@ def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lit.settings import Settings
     from lit.streams.adapter_files import adapter_infos
-    from lit.streams.workspace import Workspace
 
-    found = adapter_infos(Workspace(Settings().data, team))
+    found = adapter_infos(workspace_of(team))
     if as_json:
         keys = ("name", "origin", "summary", "error")
         typer.echo(json.dumps([{key: getattr(info, key) for key in keys} for info in found]))
@@ -55,12 +55,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what an adapter does, and its parameters with their defaults."""
-    from lit.settings import Settings
     from lit.streams.adapter_files import adapter_info
     from lit.streams.errors import UserError
-    from lit.streams.workspace import Workspace
 
-    info = adapter_info(Workspace(Settings().data, team), name)
+    info = adapter_info(workspace_of(team), name)
     if as_json:
         typer.echo(json.dumps(_plain(info)))
         return
@@ -77,11 +75,9 @@ def show(
 
 def new(name: Name, team: Team = "demo") -> None:
     """Write a template that reads a simple CSV, to begin an adapter with (docs/adapters.md is the tutorial)."""
-    from lit.settings import Settings
     from lit.streams.adapter_files import new_adapter
-    from lit.streams.workspace import Workspace
 
-    path = new_adapter(Workspace(Settings().data, team), name)
+    path = new_adapter(workspace_of(team), name)
     typer.echo(f"{path} is yours to edit; then try it: lit adapter check {name} FILE --team {team}")
 
 
@@ -97,12 +93,10 @@ def check(
     Nothing is sent or changed, and nothing that is remarked here is taken out of the data.
     """
     from lit.cli.files import parameters_of
-    from lit.settings import Settings
     from lit.streams.file_check import check_file
     from lit.streams.sources import load_adapter
-    from lit.streams.workspace import Workspace
 
-    workspace = Workspace(Settings().data, team)
+    workspace = workspace_of(team)
     found = check_file(file, load_adapter(workspace, name, parameters_of(workspace, name, param)))
     if as_json:
         typer.echo(json.dumps(_plain(found)))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lit.sdk.workspace import workspace_of
+
 if TYPE_CHECKING:
     from lit.features.intervals import Interval
     from lit.streams.records import Bar
@@ -59,12 +61,10 @@ def bars(
 
 
 def _file_ticks(files: list[Path], team: str, adapter: str) -> Iterator[TickBlock | Watermark]:
-    from lit.settings import Settings
     from lit.streams.replay import ReplayProgress, blocks, plan_files
     from lit.streams.tick import END_OF_TIME, Watermark
-    from lit.streams.workspace import Workspace
 
-    plan = plan_files(Workspace(Settings().data, team), adapter, files)
+    plan = plan_files(workspace_of(team), adapter, files)
     progress = ReplayProgress(plan.raw_bytes)
     yield from (block for _, block in blocks(plan, progress))
     for name, count in progress.symbols.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lit.cli.workspace import workspace_of
+from lit.sdk.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.processors.build import BuildSummary

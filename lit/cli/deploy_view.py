@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.workspace import workspace_of
 from lit.sdk.server import ask, refuse, server
+from lit.sdk.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.serving.opening import Deployment

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lit.cli.workspace import workspace_of
+from lit.sdk.workspace import workspace_of
 
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine output")]

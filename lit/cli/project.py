@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from lit.sdk.workspace import workspace_of
+
 Team = Annotated[str, typer.Option(help="the team")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 Name = Annotated[str, typer.Argument(help="name of the project")]
@@ -25,11 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def list_all(team: Team = "demo", as_json: AsJson = False) -> None:
     """List the team's projects."""
-    from lit.settings import Settings
     from lit.streams.projects import project_names
-    from lit.streams.workspace import Workspace
 
-    names = project_names(Workspace(Settings().data, team))
+    names = project_names(workspace_of(team))
     typer.echo(json.dumps(names) if as_json else "\n".join(names) or f"team {team!r} has no project")
 
 
@@ -37,11 +37,9 @@ def show(name: Name, team: Team = "demo") -> None:
     """Show a project as JSON."""
     import msgspec
 
-    from lit.settings import Settings
     from lit.streams.projects import load_project
-    from lit.streams.workspace import Workspace
 
-    project = load_project(Workspace(Settings().data, team), name)
+    project = load_project(workspace_of(team), name)
     typer.echo(json.dumps(msgspec.to_builtins(project), indent=2))
 
 
@@ -60,14 +58,12 @@ def save(
     from pathlib import Path
 
     from lit.cli.files import parameters_of
-    from lit.settings import Settings
     from lit.streams.errors import UserError
     from lit.streams.projects import Project, save_project
     from lit.streams.raw_files import raw_root
     from lit.streams.sources import adapter_for
-    from lit.streams.workspace import Workspace
 
-    workspace = Workspace(Settings().data, team)
+    workspace = workspace_of(team)
     root, paths = raw_root(workspace), []
     for file in files:
         path = root / file if (root / file).is_file() else Path(file).absolute()
@@ -82,11 +78,9 @@ def save(
 
 def delete(name: Name, team: Team = "demo") -> None:
     """Delete a project; its files and features stay."""
-    from lit.settings import Settings
     from lit.streams.projects import delete_project, load_project
-    from lit.streams.workspace import Workspace
 
-    workspace = Workspace(Settings().data, team)
+    workspace = workspace_of(team)
     load_project(workspace, name)
     delete_project(workspace, name)
     typer.echo(f"project {name} deleted")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lit.cli.workspace import workspace_of
+from lit.sdk.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.features.schema_check import Change

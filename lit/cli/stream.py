@@ -71,8 +71,7 @@ def new(
 
     shown = {"intervals": intervals or (), "features": features or ()}
     streams.create(team, name, adapter, _values(parameters), **shown, partitions=partitions)
-    typer.echo(f"{name} is written; a running server follows it")
-    _hint(team, name)
+    _written(team, name)
 
 
 def change(
@@ -86,8 +85,7 @@ def change(
     from lit.sdk import streams
 
     streams.change(team, name, _values(parameters), intervals=intervals, features=features)
-    typer.echo(f"{name} is written; a running server follows it")
-    _hint(team, name)
+    _written(team, name)
 
 
 def start(name: Name, team: Team = "demo") -> None:
@@ -144,6 +142,11 @@ def _steer(team: str, name: str, **wanted: Any) -> None:
     from lit.sdk import streams
 
     streams.steer(team, name, **wanted)
+    _hint(team, name)
+
+
+def _written(team: str, name: str) -> None:
+    typer.echo(f"{name} is written; a running server follows it")
     _hint(team, name)
 
 

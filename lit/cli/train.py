@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lit.cli.runs import follow, kafka, watch
-from lit.cli.workspace import workspace_of
+from lit.sdk.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.streams.workspace import Workspace

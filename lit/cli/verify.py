@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lit.cli.features import judge
+from lit.sdk.workspace import workspace_of
 
 if TYPE_CHECKING:
     from lit.processors.verify import Verdict
@@ -56,10 +57,8 @@ def dataset(
 ) -> None:
     """Recompute random samples of an asset from its raw files and compare bytes."""
     from lit.processors.verify import verify_dataset
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
 
-    _tell("samples", verify_dataset(Workspace(Settings().data, team), schema, samples, seed))
+    _tell("samples", verify_dataset(workspace_of(team), schema, samples, seed))
 
 
 def _tell(what: str, verdict: Verdict) -> None:

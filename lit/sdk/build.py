@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lit.sdk.workspace import workspace_of
 from lit.settings import Settings
 from lit.streams.workspace import Workspace
 
@@ -67,14 +68,14 @@ def builds(team: str) -> list[BuildView]:
     """Return a team's builds with their progress, newest first."""
     from lit.processors.progress import list_builds
 
-    return list_builds(Workspace(Settings().data, team))
+    return list_builds(workspace_of(team))
 
 
 def stop(team: str, number: int) -> None:
     """Stop a running build; its finished chunks stay."""
     from lit.processors.progress import stop_build
 
-    stop_build(Workspace(Settings().data, team), number)
+    stop_build(workspace_of(team), number)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from lit.sdk.published import follow as follow
 from lit.sdk.published import predictions as predictions
 from lit.sdk.published import scores as scores
 from lit.sdk.server import ask
-from lit.settings import Settings
+from lit.sdk.workspace import workspace_of
 from lit.streams.errors import LitError, UserError
 from lit.streams.workspace import Workspace
 
@@ -33,7 +33,7 @@ def deployments(team: str) -> dict[str, dict[str, Any]]:
 
     from lit.serving.opening import load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = {name: msgspec.to_builtins(load_deployment(workspace, name)) for name in workspace.names("preview")}
     for one in found.values():
         one["alerts"].pop("secret", None)
@@ -77,7 +77,7 @@ def create(
     from lit.serving.opening import Deployment, Output, Parameters
     from lit.trainer.backend import checked_device
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     if name in workspace.names("preview"):
         raise UserError(f"deployment {name!r} exists: change it with `lit deploy set {name!r}`")
     _check_stream(workspace, stream)
@@ -107,7 +107,7 @@ def deploy(
     from lit.serving.choice import deploy as with_model
     from lit.serving.opening import Deployment, Parameters, load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     _check_items(workspace, [model])
     wanted = name or model
     if wanted in workspace.names("preview"):
@@ -167,7 +167,7 @@ def change(
     from lit.serving.opening import load_deployment
     from lit.trainer.backend import checked_device
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = load_deployment(workspace, name)
     _check_items(workspace, [*(models or ()), *(shadow or ())])
     output = replace(
@@ -186,7 +186,7 @@ def withdraw(team: str, name: str, model: str) -> Deployment:
     from lit.serving.choice import withdraw as without_model
     from lit.serving.opening import load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     return _save(workspace, without_model(load_deployment(workspace, name), model))
 
 
@@ -201,7 +201,7 @@ def promote(team: str, name: str, model: str) -> Deployment:
     from lit.serving.choice import promote as with_champion
     from lit.serving.opening import load_deployment
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     return _save(workspace, with_champion(load_deployment(workspace, name), model))
 
 
@@ -209,7 +209,7 @@ def remove(team: str, name: str) -> None:
     """Remove a deployment; what it predicted stays in its topics."""
     from lit.serving.opening import remove_deployment
 
-    remove_deployment(_workspace(team), name)
+    remove_deployment(workspace_of(team), name)
 
 
 def restart(team: str, name: str) -> None:
@@ -238,10 +238,6 @@ def report(team: str, name: str) -> dict[str, Any]:
 def log(team: str, name: str, lines: int = 200) -> str:
     """Return the last lines of what a deployment's process wrote; raises `FaultError` if no server runs."""
     return str(ask("GET", f"/teams/{team}/deployments/{name}/log?lines={lines}"))
-
-
-def _workspace(team: str) -> Workspace:
-    return Workspace(Settings().data, team)
 
 
 def _save(workspace: Workspace, deployment: Deployment) -> Deployment:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lit.settings import Settings
-from lit.streams.workspace import Workspace
+from lit.sdk.workspace import workspace_of
 
 
 def scripts(team: str) -> list[str]:
     """Return the names of the scripts that a team's features can be made by: its own and the plugins'."""
     from lit.features.library import script_files
 
-    return list(script_files(_workspace(team)))
+    return list(script_files(workspace_of(team)))
 
 
 def features(team: str) -> dict[str, dict[str, Any]]:
@@ -21,7 +20,7 @@ def features(team: str) -> dict[str, dict[str, Any]]:
     from lit.features.library import feature_names, read_feature
     from lit.features.saving import kept_verdict
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     found = {}
     for name in feature_names(workspace):
         saved = read_feature(workspace, name)
@@ -68,7 +67,7 @@ def test(
     from lit.features.library import feature_names, read_feature
     from lit.features.saving import tried
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     script, given = name, dict(params or {})
     if source is None and name in feature_names(workspace):
         saved = read_feature(workspace, name)
@@ -87,14 +86,14 @@ def save(team: str, name: str, script: str, params: Mapping[str, Any] | None = N
     """
     from lit.features.saving import save_judged
 
-    return save_judged(_workspace(team), name, script, params or {})
+    return save_judged(workspace_of(team), name, script, params or {})
 
 
 def save_script(team: str, name: str, source: str) -> list[dict[str, Any]]:
     """Judge a script's source on the features that use it, save it, and return the verdicts."""
     from lit.features.saving import save_script_judged
 
-    return save_script_judged(_workspace(team), name, source)[1]
+    return save_script_judged(workspace_of(team), name, source)[1]
 
 
 def judge(team: str, name: str) -> dict[str, Any]:
@@ -102,12 +101,8 @@ def judge(team: str, name: str) -> dict[str, Any]:
     from lit.features.library import read_feature
     from lit.features.saving import judged, keep_judged
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     saved = read_feature(workspace, name)
     verdict = judged(workspace, name, saved["script"], saved["params"])
     keep_judged(workspace, name, verdict)
     return verdict
-
-
-def _workspace(team: str) -> Workspace:
-    return Workspace(Settings().data, team)

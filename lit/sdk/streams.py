@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lit.sdk.workspace import workspace_of
 from lit.settings import Settings
 from lit.streams.errors import UserError
 from lit.streams.workspace import Workspace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def streams(team: str) -> list[str]:
     """Return the names of a team's streams."""
-    return _workspace(team).names("streams")
+    return workspace_of(team).names("streams")
 
 
 def create(
@@ -64,7 +65,7 @@ def create(
     from lit.streams.live import AdapterName, Stream, save_stream, stream_path
     from lit.streams.stream_files import check_stream, partition_stream
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     if stream_path(workspace, name).exists():
         raise UserError(f"team {team!r} has a stream {name!r}: `lit stream set {name!r}` changes it")
     wanted = Stream(AdapterName(adapter), dict(parameters or {}), _intervals(intervals), _schemas(workspace, features))
@@ -93,7 +94,7 @@ def change(
     from lit.streams.live import load_stream
     from lit.streams.stream_files import put_stream
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     stream = load_stream(workspace, name)
     changed = msgspec.structs.replace(
         stream,
@@ -121,7 +122,7 @@ def steer(team: str, name: str, **wanted: Any) -> None:
     """
     from lit.streams.stream_files import steer as change_file
 
-    change_file(_workspace(team), name, **wanted)
+    change_file(workspace_of(team), name, **wanted)
 
 
 def remove(team: str, name: str) -> None:
@@ -133,7 +134,7 @@ def remove(team: str, name: str) -> None:
     from lit.sdk.server import ask, runs
     from lit.streams.live import load_stream, remove_stream, stream_path
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     for path in workspace.path("preview").glob("*.json"):
         if stream_of(path) == name:
             raise UserError(f"deployment {path.stem!r} reads stream {name!r}: remove the deployment first")
@@ -156,7 +157,7 @@ def health(team: str, name: str) -> Health | None:
     from lit.streams.live import load_stream
     from lit.streams.live_health import read_health
 
-    workspace = _workspace(team)
+    workspace = workspace_of(team)
     load_stream(workspace, name)
     return read_health(workspace, name)
 
@@ -179,7 +180,7 @@ def gaps(team: str, name: str, symbol: str | None = None) -> list[GapView]:
     with kafka(settings.data, settings.kafka) as bootstrap:
         found = told_gaps(bootstrap, team, name, symbol)
     if not found:
-        load_stream(_workspace(team), name)
+        load_stream(workspace_of(team), name)
     return found
 
 
@@ -248,15 +249,11 @@ def bars(team: str, stream: str, symbol: str, interval: str = "1minute", *, coun
     return frame.set_index("ordinal")
 
 
-def _workspace(team: str) -> Workspace:
-    return Workspace(Settings().data, team)
-
-
 def _enable(team: str, name: str, enabled: bool) -> bool:
     from lit.sdk.server import ask, runs
     from lit.streams.stream_files import enable
 
-    enable(_workspace(team), name, enabled)
+    enable(workspace_of(team), name, enabled)
     if running := runs():
         ask("POST", f"/teams/{team}/streams/{name}/{'start' if enabled else 'stop'}")
     return running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lit.sdk.workspace import workspace_of
 from lit.trainer.shuffle import Shard as Shard
 
 if TYPE_CHECKING:
@@ -37,18 +38,14 @@ def load_asset(team: str, schema: str, part: str = "train", workers: int = 1) ->
     >>> train = load_asset("contoso", "volatility")
     >>> model.fit(train.dataset(["bars"], 64, label="up"), epochs=10)
     """
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
     from lit.trainer.asset import Asset, asset_path
 
-    return Asset(asset_path(Workspace(Settings().data, team), schema, part)[0], workers)
+    return Asset(asset_path(workspace_of(team), schema, part)[0], workers)
 
 
 def load_parts(team: str, schema: str, workers: int = 1) -> tuple[Asset, Asset]:
     """Open train and test of an asset, both of one version whatever is promoted meanwhile; else as `load_asset`."""
-    from lit.settings import Settings
-    from lit.streams.workspace import Workspace
     from lit.trainer.asset import open_parts
 
-    train, test, _ = open_parts(Workspace(Settings().data, team), schema, workers)
+    train, test, _ = open_parts(workspace_of(team), schema, workers)
     return train, test

@@ -75,15 +75,15 @@ async def stream(feed):
             except (ValueError, EOFError, IndexError, KeyError) as error:
                 feed.reject(message.value(), f"unreadable: {type(error).__name__} {error}")
                 continue
-            if body.get("SoupSequence") is not None and missed(
-                last, str(body["SoupPartition"]), numbered(message, body)
-            ):
+            published = new_york(message)
+            number = numbered(published, body)
+            if number is not None and missed(last, str(body["SoupPartition"]), number):
                 yield ticks
                 ticks = []
                 feed.gap("sequence", None, None)
                 source.due = True  # what was read again later would tell it again
             if name in TRADES and (not wanted or body["symbol"].strip() in wanted):
-                ticks.append(tick(message, body))
+                ticks.append(tick(published, number, body))
         yield ticks
 
 
@@ -200,9 +200,10 @@ def reader(schema):
     return read
 
 
-def numbered(message, body):
-    """Return the message's number: the service counts all of a partition's messages, each day anew."""
-    return new_york(message).toordinal() * DAY + body["SoupSequence"]
+def numbered(published, body):
+    """Return a message's number, if it has one: the service counts all of a partition's messages, each day anew."""
+    sequence = body.get("SoupSequence")
+    return None if sequence is None else published.toordinal() * DAY + sequence
 
 
 def missed(last, partition, number):
@@ -217,9 +218,9 @@ def new_york(message):
     return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC).astimezone(NEW_YORK)
 
 
-def tick(message, body):
+def tick(published, number, body):
     """Turn a trade report into a tick; its time is ns since midnight of New York, on the day that it was published."""
-    midnight = int(new_york(message).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
+    midnight = int(published.replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
     return {
         "symbol": body["symbol"].strip(),
         "timestamp": midnight * 1_000_000_000 + body["trackingID"],
@@ -228,6 +229,6 @@ def tick(message, body):
         "Seq. No.": body["SoupSequence"],
         "Qualifiers": body["saleCondition"],
         "marketCenter": body["marketCenter"],
-        "sequence": numbered(message, body),
+        "sequence": number,
         "channel": str(body["SoupPartition"]),
     }

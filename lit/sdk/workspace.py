@@ -1,4 +1,4 @@
-"""The team that a command works on."""
+"""The team that a command or a notebook works on."""
 
 from __future__ import annotations
 
